@@ -17,20 +17,11 @@ from pydantic import Field, ValidationError, model_validator
 from deepfake_core.errors import ConfigError
 from deepfake_core.specs import DetectorSpec, FaceSpec, Fraction, MainFace, SamplingSpec, Sha256, Spec
 
-METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
-DATASETS = ("original", *METHODS, "FaceShifter", "DeepFakeDetection", "DeepFakeDetection_original")
-
+Method = Literal["Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"]
 Compression = Literal["raw", "c23", "c40"]
-Dataset = Literal[
-    "original",
-    "Deepfakes",
-    "Face2Face",
-    "FaceSwap",
-    "NeuralTextures",
-    "FaceShifter",
-    "DeepFakeDetection",
-    "DeepFakeDetection_original",
-]
+Dataset = Literal["original", "FaceShifter", "DeepFakeDetection", "DeepFakeDetection_original"] | Method
+METHODS: tuple[Method, ...] = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
+
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0)]
 
@@ -94,7 +85,7 @@ class SampleConfig(Section):
     width: Annotated[int, Field(ge=160, le=1920, multiple_of=16)] = 448
     height: Annotated[int, Field(ge=160, le=1080, multiple_of=16)] = 336
     fps: Annotated[int, Field(ge=1, le=120)] = 25
-    methods: tuple[Literal["Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"], ...] = METHODS
+    methods: tuple[Method, ...] = METHODS
     compressions: tuple[Literal["c23", "c40"], ...] = ("c23", "c40")
     seed: int = 1
     workers: Annotated[Positive | None, WHERE_OR_HOW_FAST] = None

@@ -105,7 +105,7 @@ def state_of(workspace: Workspace, stage: str, *, config: Section | None = None)
         if _started_path(workspace, stage).exists():
             return StageState(stage, "partial", "it was begun and not finished; run it again to go on")
         return StageState(stage, "missing", "it has not run")
-    why = _why_stale(workspace, stage_named(stage), receipt, config)
+    why = next(_why_stale(workspace, stage_named(stage), receipt, config), "")
     return StageState(stage, "stale" if why else "done", why, receipt)
 
 
@@ -219,24 +219,23 @@ def _find_or_begin(work: Work, config: Section) -> None:
     _receipt_path(work.workspace, work.stage.name).unlink(missing_ok=True)
 
 
-def _why_stale(workspace: Workspace, stage: Stage, receipt: Receipt, config: Section | None) -> str:
+def _why_stale(workspace: Workspace, stage: Stage, receipt: Receipt, config: Section | None) -> Iterator[str]:
     if receipt.schema_version != stage.schema:
-        return f"its code moved from version {receipt.schema_version} to {stage.schema}"
+        yield f"its code moved from version {receipt.schema_version} to {stage.schema}"
     if config is not None and config.fingerprint_values() != receipt.config:
-        return "its configuration changed: " + ", ".join(_differences(receipt.config, config.fingerprint_values()))
+        yield "its configuration changed: " + ", ".join(_differences(receipt.config, config.fingerprint_values()))
     for stored, digest in receipt.outputs.items():
         path = workspace.resolve(stored)
         if not path.is_file():
-            return f"its output {stored} is gone"
-        if files.sha256_of_file(path) != digest:
-            return f"its output {stored} is not what it wrote"
+            yield f"its output {stored} is gone"
+        elif files.sha256_of_file(path) != digest:
+            yield f"its output {stored} is not what it wrote"
     for read in stage.reads:
         upstream = state_of(workspace, read)
         if upstream.state != "done" or upstream.receipt is None:
-            return f"stage '{read}', which it reads, is {upstream.state}"
-        if upstream.receipt.outputs_digest != receipt.inputs.get(read):
-            return f"stage '{read}' gave new output"
-    return ""
+            yield f"stage '{read}', which it reads, is {upstream.state}"
+        elif upstream.receipt.outputs_digest != receipt.inputs.get(read):
+            yield f"stage '{read}' gave new output"
 
 
 def _changed_inputs(old: Mapping[str, str], new: Mapping[str, str]) -> str:

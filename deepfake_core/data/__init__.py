@@ -1,0 +1,1 @@
+"""From videos on disk to records: download, split, extract, validate, write."""

@@ -1,0 +1,1 @@
+"""The Xception: built, fed, trained, exported."""

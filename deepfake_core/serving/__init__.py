@@ -1,0 +1,1 @@
+"""What runs a finished model: sessions, batch scores, the registry and its gate."""
