@@ -1,6 +1,6 @@
-"""Where the files that ship beside the code are: expectation suites and example configurations.
+"""Where the files that ship beside the code are: expectation suites, example configurations, report templates.
 
-An installed wheel carries them inside the package, a checkout has them in its top-level folders.
+An installed wheel carries suites and configurations inside the package, a checkout has them in its top-level folders.
 """
 
 from pathlib import Path
@@ -17,3 +17,8 @@ def expectations_folder() -> Path:
 def configs_folder() -> Path:
     """Return the folder of the example configurations (``demo.yaml``, ``production.yaml``, …)."""
     return _INSTALLED / "configs" if _INSTALLED.is_dir() else _PACKAGE.parent / "deploy" / "configs"
+
+
+def templates_folders() -> tuple[Path, ...]:
+    """Return the folders of the report templates: the shared ones, and those of the data plane."""
+    return _PACKAGE / "templates", _PACKAGE / "data" / "templates"
