@@ -26,9 +26,9 @@ def _schema(name: str, fields: Sequence[tuple[str, pa.DataType]], *, required: S
 VIDEOS = _schema(
     "videos",
     [
-        ("video_id", pa.string()),  # <dataset>/<method>/<compression>/<name>
+        ("video_id", pa.string()),  # <dataset>/<method>/<compression>/<name>, such as ffpp/Deepfakes/c23/183_253
         ("path", pa.string()),
-        ("dataset", pa.string()),  # FaceForensics++ folder: youtube, actors or a manipulation's parent
+        ("dataset", pa.string()),  # ffpp (YouTube faces) or dfd (DeepFakeDetection's actors)
         ("method", pa.string()),  # "original" or the manipulation
         ("compression", pa.string()),
         ("name", pa.string()),  # file stem, such as 183_253
@@ -55,7 +55,7 @@ SPLITS = _schema(
     "splits",
     [
         ("video_id", pa.string()),
-        ("group", pa.string()),  # smallest person of the connected group
+        ("group", pa.string()),  # smallest person of the connected group, such as ffpp/183
         ("split", pa.string()),  # train, val, test
         ("collision", pa.string()),  # identities of other splits that share a YouTube id, comma-separated; else null
     ],
@@ -153,6 +153,22 @@ FRAME_SCORES = _schema(
         ("y2", pa.float32()),
     ],
     required=("video", "frame"),
+)
+
+SCORED_FACES = _schema(
+    "scored_faces",  # what scoring keeps of one video
+    [
+        ("frame", pa.int32()),
+        ("seconds", pa.float64()),
+        ("logit", pa.float32()),  # null where the frame shows no face
+        ("x1", pa.float32()),
+        ("y1", pa.float32()),
+        ("x2", pa.float32()),
+        ("y2", pa.float32()),
+        ("reason", pa.string()),  # why there is no face
+        ("jpeg", pa.binary()),  # of the most suspicious face alone
+    ],
+    required=("frame",),
 )
 
 

@@ -1,0 +1,185 @@
+"""From faces files to shards in two passes, without ever holding more than a few images in memory.
+
+1. *Spill*: every faces file is read once, every face becomes a finished record and goes to the bucket of its shard.
+   Buckets are in the order of arrival, which differs from run to run; where each record lies, and the random bits
+   that decide its place, are kept beside it.
+2. *Write*: each bucket's records are copied to their shard in the order of those bits. The result does not depend on
+   who arrived first.
+
+Both passes run in threads: decompressing, hashing, checksumming and writing all happen outside Python's lock. A spill
+that was finished, and every shard that was finished after it, survives a kill.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import threading
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from deepfake_core import files
+from deepfake_core.data.face_files import FaceFile, iter_faces_of
+from deepfake_core.data.records_index import Shard
+from deepfake_core.data.tfrecord import FRAMING_BYTES, place_of
+from deepfake_core.progress import Progress
+from deepfake_core.workspace import Workspace
+
+COPY_BUFFER_BYTES = 1 << 20
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Bucket:
+    """The records of one shard in the order of their arrival."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = tf.io.TFRecordWriter(str(path))
+        self._lock = threading.Lock()
+        self._rows = array("Q")
+        self._end = 0
+
+    def add(self, records: Iterable[tuple[int, bytes]]) -> None:
+        """Append records, each with the bits that decide its place."""
+        with self._lock:
+            for order, record in records:
+                self._writer.write(record)
+                size = len(record) + FRAMING_BYTES
+                self._rows.extend((order, self._end, size))
+                self._end += size
+
+    def close(self) -> None:
+        """Bring the records, and where each one lies, safely to disk."""
+        self._writer.close()
+        with self._path.open("rb") as stream:
+            os.fsync(stream.fileno())
+        files.write_bytes(_rows_of(self._path), self._rows.tobytes())
+
+    def abandon(self) -> None:
+        """Close without making the bucket usable."""
+        self._writer.close()
+
+
+class Spill:
+    """The folder of the buckets between the two passes.
+
+    Its name carries the fingerprint of what will be written, so a spill of other inputs is never taken for this one.
+    """
+
+    def __init__(self, records: Path, *, fingerprint: str) -> None:
+        self.folder = records / f".spill-{fingerprint[:16]}"
+
+    @property
+    def complete(self) -> bool:
+        """True when every face is in its bucket."""
+        return self._marker.is_file()
+
+    def fill(
+        self,
+        workspace: Workspace,
+        face_files: Sequence[FaceFile],
+        *,
+        shards: dict[str, int],
+        seed: int,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        """Put every face into the bucket of its shard.
+
+        Raises:
+            StaleInput: a faces file is not what extraction wrote.
+        """
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        buckets = {
+            (split, number): Bucket(self._bucket(split, number))
+            for split, count in shards.items()
+            for number in range(count)
+        }
+
+        def spill(face_file: FaceFile) -> int:
+            split = str(face_file.split)
+            encoder = face_file.encoder()
+            for faces in iter_faces_of(workspace, face_file):
+                parts: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
+                for frame, jpeg in faces:
+                    place = place_of(face_file.video_id, frame, seed=seed, shards=shards[split])
+                    parts[place.shard].append((place.order, encoder.encode(frame, jpeg)))
+                for number, records in parts.items():
+                    buckets[split, number].add(records)
+            return face_file.faces
+
+        with contextlib.ExitStack() as stack:
+            for bucket in buckets.values():
+                stack.callback(bucket.abandon)
+            with progress.bar("sort faces into shards", total=sum(f.faces for f in face_files), unit="faces") as bar:
+                for faces in in_threads(spill, face_files, workers=workers):
+                    bar.advance(faces)
+            for bucket in buckets.values():
+                bucket.close()
+        files.write_json(self._marker, {"faces": sum(face_file.faces for face_file in face_files)})
+
+    def write_shard(self, split: str, number: int, *, path: Path, stored: str) -> Shard:
+        """Copy one bucket to its shard, in the order of the shard; return what the index says of it.
+
+        A shard that an earlier run finished is not written again.
+
+        Args:
+            split: of the shard.
+            number: of the shard.
+            path: where it goes.
+            stored: the same, as the workspace stores it.
+        """
+        receipt = self.folder / f"{split}-{number:05d}.json"
+        if receipt.is_file():
+            shard = Shard.model_validate(files.read_json(receipt))
+            if path.is_file() and path.stat().st_size == shard.bytes:
+                return shard
+        bucket = self._bucket(split, number)
+        rows = np.fromfile(_rows_of(bucket), dtype=np.uint64).reshape(-1, 3)
+        rows = rows[np.argsort(rows[:, 0], kind="stable")]
+        digest = hashlib.sha256()
+        with files.replacing(path) as temporary, bucket.open("rb") as source:
+            with temporary.open("wb", buffering=COPY_BUFFER_BYTES) as target:
+                for _, start, size in rows.tolist():
+                    record = os.pread(source.fileno(), size, start)
+                    digest.update(record)
+                    target.write(record)
+        shard = Shard(path=stored, faces=len(rows), bytes=int(rows[:, 2].sum()), sha256=digest.hexdigest())
+        files.write_json(receipt, shard.model_dump(mode="json"))
+        return shard
+
+    def remove(self) -> None:
+        """Remove the folder; the shards are in their places."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _marker(self) -> Path:
+        return self.folder / "complete.json"
+
+    def _bucket(self, split: str, number: int) -> Path:
+        return self.folder / f"{split}-{number:05d}.bucket"
+
+
+def in_threads(function: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int) -> Iterator[Result]:
+    """Yield the results of ``function`` over ``jobs`` as they come; after the first error no further job begins."""
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = [pool.submit(function, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _rows_of(bucket: Path) -> Path:
+    return bucket.with_suffix(".rows")
