@@ -466,6 +466,9 @@ class ScoreConfig(Section):
     weights: Annotated[Path | None, WHERE_OR_HOW_FAST] = None
 
 
+_SEEDED = ("split", "records", "train", "evaluate", "promote")
+
+
 class Config(Section):
     """The whole configuration.
 
@@ -497,7 +500,7 @@ class Config(Section):
             return values
         seed = values.get("seed", cls.model_fields["seed"].default)
         seeded = dict(values)
-        for name in ("split", "records", "train", "evaluate", "promote"):
+        for name in _SEEDED:
             section = seeded.get(name) or {}
             if isinstance(section, Mapping) and section.get("seed") is None:
                 seeded[name] = {**section, "seed": seed}
@@ -512,8 +515,15 @@ class Config(Section):
         return section
 
     def to_yaml(self) -> str:
-        """Return the effective configuration as YAML, in the order of the stages."""
-        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
+        """Return the effective configuration as YAML, in the order of the stages.
+
+        A seed that a section took from the configuration stays null, so that a later ``--set seed=7`` reaches it.
+        """
+        values = self.model_dump(mode="json", by_alias=True)
+        for name in _SEEDED:
+            if values[name]["seed"] == self.seed:
+                values[name]["seed"] = None
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:

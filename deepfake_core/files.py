@@ -4,6 +4,7 @@ A reader sees either the old file or the whole new one: everything is written to
 folder, flushed to disk, and renamed last.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -24,6 +25,17 @@ def sha256_of_file(path: Path) -> str:
         while block := stream.read(BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_if_changed(path: Path) -> str:
+    """Return the SHA-256 of a file, reading it again only if its size, time or inode changed since the last call."""
+    stat = path.stat()
+    return _remembered_sha256(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered_sha256(path: Path, size: int, mtime_ns: int, inode: int) -> str:  # noqa: ARG001 - they are the key
+    return sha256_of_file(path)
 
 
 def sha256_of_bytes(data: bytes) -> str:

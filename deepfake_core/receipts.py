@@ -228,7 +228,7 @@ def _why_stale(workspace: Workspace, stage: Stage, receipt: Receipt, config: Sec
         path = workspace.resolve(stored)
         if not path.is_file():
             yield f"its output {stored} is gone"
-        elif files.sha256_of_file(path) != digest:
+        elif files.sha256_if_changed(path) != digest:
             yield f"its output {stored} is not what it wrote"
     for read in stage.reads:
         upstream = state_of(workspace, read)

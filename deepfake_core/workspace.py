@@ -97,6 +97,11 @@ class Workspace:
         return self.root / "workspace.json"
 
     @property
+    def config_file(self) -> Path:
+        """YAML: the effective configuration of the last command, used where a command is given none."""
+        return self.root / "config.yaml"
+
+    @property
     def videos(self) -> Path:
         """Downloaded or generated videos in the layout of FaceForensics++."""
         return self.root / "videos"
