@@ -54,6 +54,19 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the StageReport as JSON on stdout, and nothing else.")]
 DEFAULT_WORKSPACE = Path("workspace")
 
+_EXTRA_OF = {
+    "great_expectations": "train",
+    "matplotlib": "train",
+    "mlflow": "registry",
+    "networkx": "train",
+    "pandas": "train",
+    "prefect": "flows",
+    "sklearn": "train",
+    "tensorflow": "train",
+    "tf2onnx": "train",
+    "ultralytics": "yolo",
+}
+
 
 @app.callback(invoke_without_command=True)
 def _deepfake(
@@ -139,9 +152,9 @@ def sample_data(
 
     Example: deepfake sample-data videos --set sample.identities=12
     """
-    from deepfake_core.sample import generate_sample
-
     with _guarded(as_json):
+        from deepfake_core.sample import generate_sample
+
         settings = load_config(config, overrides or ())
         _finish(_with_progress(lambda bars: generate_sample(directory, config=settings.sample, progress=bars)), as_json)
 
@@ -266,9 +279,9 @@ def promote(
 
     Example: deepfake promote --workspace workspace --reason "more NeuralTextures data"
     """
-    from deepfake_core.serving.gate import promote_model
-
     with _guarded(as_json):
+        from deepfake_core.serving.gate import promote_model
+
         space, settings = _opened(workspace, config, overrides, stage="promote")
         report = _with_progress(
             lambda bars: promote_model(
@@ -308,9 +321,9 @@ def score(
 
     Example: deepfake score incoming/ --output verdicts.csv
     """
-    from deepfake_core.serving.score import score_videos
-
     with _guarded(as_json):
+        from deepfake_core.serving.score import score_videos
+
         given = [*(overrides or ())]
         given += [f"score.device={device}"] if device else []
         given += [f"score.weights={json.dumps(str(weights))}"] if weights else []
@@ -340,9 +353,9 @@ def models(
 
     Example: deepfake models --workspace workspace
     """
-    from deepfake_core.serving.registry import list_models
-
     with _guarded(as_json):
+        from deepfake_core.serving.registry import list_models
+
         space = Workspace.existing(workspace)
         settings = _settings(space, config, None, remember=False)
         rows = list_models(space, config=settings.register_, tracking=settings.tracking)
@@ -363,9 +376,9 @@ def rollback(
 
     Example: deepfake rollback --workspace workspace --reason "false alarms on interviews"
     """
-    from deepfake_core.serving.registry import rollback_model
-
     with _guarded(as_json):
+        from deepfake_core.serving.registry import rollback_model
+
         space = Workspace.existing(workspace)
         settings = _settings(space, config, None, remember=False)
         _finish(rollback_model(space, config=settings.register_, tracking=settings.tracking, reason=reason), as_json)
@@ -399,6 +412,13 @@ def _guarded(as_json: bool) -> Iterator[None]:
     except DeepfakeError as error:
         _show_failure(str(error), type(error).__name__, as_json)
         raise typer.Exit(error.exit_code) from error
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        message = f"this command needs {error.name}, which the extra '{extra}' brings: "
+        _show_failure(message + f"pip install 'deepfake-platform[{extra}]'", "MissingExtra", as_json)
+        raise typer.Exit(1) from error
     except KeyboardInterrupt:
         _show_failure("interrupted; run the same command again to go on where it stopped.", "Interrupted", as_json)
         raise typer.Exit(INTERRUPTED) from None
