@@ -234,7 +234,14 @@ class ValidateConfig(Section):
         min_face_pixels: shortest side of a face box.
         min_sharpness: smallest variance of the Laplacian of a crop.
         max_box_jump: largest step of the box centre between two sampled frames, in box widths.
-        mostly: share of the faces that must keep the bounds of size, sharpness and jumps.
+        min_box_in_frame: smallest share of a box that lies inside the frame.
+        max_face_aspect: longest side of a box ÷ its shortest one.
+        mostly: share of the faces that must keep the bounds of size, shape, sharpness and jumps.
+        videos_mostly: share of the readable videos that must keep the bounds of frame and face counts.
+        min_target_share: share of the fakes whose target must be there at the same compression.
+        full_dataset_tolerance: totals of the full data set may differ from the notebook's by this share.
+        full_split_tolerance: the same for the totals of its splits, which depend on who falls into them.
+        check_files: open every per-video file too and compare it with the tables.
     """
 
     suites: Annotated[Path | None, WHERE_OR_HOW_FAST] = None
@@ -249,7 +256,14 @@ class ValidateConfig(Section):
     min_face_pixels: Annotated[float, Field(ge=0)] = 32.0
     min_sharpness: Annotated[float, Field(ge=0)] = 1.0
     max_box_jump: Annotated[float, Field(gt=0)] = 1.5
+    min_box_in_frame: Fraction = 0.5
+    max_face_aspect: Annotated[float, Field(ge=1.0)] = 2.0
     mostly: Fraction = 0.98
+    videos_mostly: Fraction = 0.99
+    min_target_share: Fraction = 1.0
+    full_dataset_tolerance: Fraction = 0.03
+    full_split_tolerance: Fraction = 0.15
+    check_files: bool = True
 
 
 class RecordsConfig(Section):

@@ -171,6 +171,27 @@ SCORED_FACES = _schema(
     required=("frame",),
 )
 
+QUALITY = _schema(
+    "quality",
+    [
+        ("suite", pa.string()),
+        ("grain", pa.string()),  # what a row of the checked table is: faces, videos, groups, splits, dataset
+        ("check", pa.string()),  # the expectation's description
+        ("expectation", pa.string()),  # Great Expectations' type
+        ("column", pa.string()),
+        ("severity", pa.string()),  # critical, warning, info
+        ("passed", pa.bool_()),
+        ("observed", pa.string()),
+        ("threshold", pa.string()),
+        ("value", pa.float64()),  # the worst value, where the column is a number
+        ("rows", pa.int64()),
+        ("rows_outside", pa.int64()),
+        ("notes", pa.string()),
+        ("advice", pa.string()),
+    ],
+    required=("suite", "grain", "check", "expectation", "severity", "passed"),
+)
+
 
 def from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Return rows as a table of ``schema``; keys that a row lacks are null."""

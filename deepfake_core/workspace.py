@@ -204,8 +204,13 @@ class Workspace:
 
     @property
     def quality_report(self) -> Path:
-        """Self-contained HTML of the data-quality gate; results as a table and JSON beside it."""
+        """Self-contained HTML of the data-quality gate; its results as a table and as JSON lie beside it."""
         return self.reports / "quality" / "index.html"
+
+    @property
+    def quality_results(self) -> Path:
+        """Parquet, ``tables.QUALITY``: a row an expectation, with what was observed and what was allowed."""
+        return self.reports / "quality" / "results.parquet"
 
     @property
     def leak_report(self) -> Path:
