@@ -100,7 +100,7 @@ def _report(workspace: Workspace, listing: Listing, rows: Sequence[Mapping[str, 
         failed=len(rows) - by_status["ok"],
         notes=tuple(_notes(listing)),
         table=tuple(_by_set(rows)),
-        outputs={"videos": str(workspace.videos_table)},
+        outputs={"videos": str(workspace.videos_table), "source": str(listing.root.resolve())},
     )
 
 

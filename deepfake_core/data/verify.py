@@ -104,6 +104,4 @@ def verify_files(
     """Verify files, several at a time; yield them in order with what ``verify_file`` found."""
     with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
         found = pool.map(verify_file, [video.path for video in videos])
-        yield from track(
-            zip(videos, found, strict=True), progress, "verify videos", total=len(videos), unit="videos"
-        )
+        yield from track(zip(videos, found, strict=True), progress, "verify videos", total=len(videos), unit="videos")
