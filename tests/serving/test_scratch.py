@@ -10,9 +10,13 @@ def folders_in(folder):
 
 
 def test_it_is_gone_afterwards_even_after_an_interrupt(tmp_path):
-    with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path) as scratch:
-        (scratch / "crops.parquet").write_bytes(b"crops")
-        raise KeyboardInterrupt
+    def interrupted():
+        with scratch_folder(tmp_path) as scratch:
+            (scratch / "crops.parquet").write_bytes(b"crops")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
 
     assert folders_in(tmp_path) == []
 
