@@ -7,6 +7,7 @@ The store is ``tracking.uri``, else ``MLFLOW_TRACKING_URI``, else SQLite inside 
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,7 +181,10 @@ def log_dataset(name: str, *, digest: str, context: str, uri: str, tags: Mapping
         uri: where it lies.
         tags: more about it, such as counts.
     """
-    dataset = MetaDataset(source=resolve_dataset_source(uri), name=name, digest=digest[:36])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # MLflow finds its own local source ambiguous with itself
+        source = resolve_dataset_source(uri)
+    dataset = MetaDataset(source=source, name=name, digest=digest[:36])
     mlflow.log_input(dataset, context=context, tags={"sha256": digest, **(tags or {})})
 
 
