@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
@@ -23,6 +24,8 @@ INK, SOFT, LINE = "#1d2433", "#5b6577", "#e3e7ee"
 ORIGINAL, MANIPULATED = "#3056d3", "#e08a1e"
 SERIES = (ORIGINAL, MANIPULATED, "#2a9d8f", "#b5446e", "#7a6ff0", "#6b7689")
 DPI = 150
+BELOW = {"loc": "upper left", "bbox_to_anchor": (-0.01, -0.16), "borderaxespad": 0.0, "columnspacing": 1.4}
+"""Where a legend lies that would cover the data inside."""
 CLASSES = ("original", "manipulated")
 
 Arrays = tuple[npt.ArrayLike, npt.ArrayLike]
@@ -109,8 +112,7 @@ def draw_histogram(labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: f
     axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label=f"threshold {threshold:.3f}")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set_xlim(-0.01, 1.01)
-    axes.set_axisbelow(True)
-    _legend(axes, loc="upper center")
+    _legend(axes, **BELOW, ncols=3)
     return figure
 
 
@@ -150,7 +152,7 @@ def draw_breakdown(values: Mapping[str, Mapping[str, float | None]], *, title: s
     width = 0.76 / max(len(series), 1)
     for index, (colour, name) in enumerate(zip(SERIES[0:1] + SERIES[2:], series, strict=False)):
         place = np.arange(len(values)) + (index - (len(series) - 1) / 2) * width
-        heights = [np.nan if row.get(name) is None else row[name] for row in values.values()]
+        heights = np.array([row.get(name) for row in values.values()], dtype=np.float64)  # null becomes NaN
         axes.bar(place, heights, width=width * 0.92, color=colour, label=name)
         for x, height in zip(place, heights, strict=True):
             if np.isfinite(height):
@@ -158,8 +160,8 @@ def draw_breakdown(values: Mapping[str, Mapping[str, float | None]], *, title: s
     axes.set_xticks(np.arange(len(values)), list(values))
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
-    axes.set(ylim=(0, 1.0), yticks=np.linspace(0, 1, 6))
-    _legend(axes, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=max(len(series), 1), borderaxespad=0.2)
+    axes.set(ylim=(0, 1.07), yticks=np.linspace(0, 1, 6))
+    _legend(axes, **BELOW, ncols=max(len(series), 1))
     return figure
 
 
@@ -229,7 +231,8 @@ def face_grid(
 
 
 def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    margins = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.14)
+    figure = Figure(figsize=(width, height), layout=margins, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
