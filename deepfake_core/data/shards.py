@@ -16,11 +16,12 @@ import os
 import shutil
 import threading
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +37,23 @@ COPY_BUFFER_BYTES = 1 << 20
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A shard to be written.
+
+    Attributes:
+        split: ``train``, ``val`` or ``test``.
+        number: from zero, within its split.
+        path: where the file goes.
+        stored: the same, as the workspace stores it.
+    """
+
+    split: str
+    number: int
+    path: Path
+    stored: str
 
 
 class Bucket:
@@ -78,17 +96,18 @@ class Spill:
     def __init__(self, records: Path, *, fingerprint: str) -> None:
         self.folder = records / f".spill-{fingerprint[:16]}"
 
-    @property
-    def complete(self) -> bool:
-        """True when every face is in its bucket."""
-        return self._marker.is_file()
+    def complete(self, targets: Iterable[Target]) -> bool:
+        """Say whether every face is in its bucket or already in its shard."""
+        return self._marker.is_file() and all(
+            self._bucket(target).is_file() or self.finished(target) is not None for target in targets
+        )
 
     def fill(
         self,
         workspace: Workspace,
         face_files: Sequence[FaceFile],
+        targets: Sequence[Target],
         *,
-        shards: dict[str, int],
         seed: int,
         workers: int,
         progress: Progress,
@@ -100,11 +119,8 @@ class Spill:
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        buckets = {
-            (split, number): Bucket(self._bucket(split, number))
-            for split, count in shards.items()
-            for number in range(count)
-        }
+        buckets = {(target.split, target.number): Bucket(self._bucket(target)) for target in targets}
+        shards = Counter(target.split for target in targets)
 
         def spill(face_file: FaceFile) -> int:
             split = str(face_file.split)
@@ -128,35 +144,36 @@ class Spill:
                 bucket.close()
         files.write_json(self._marker, {"faces": sum(face_file.faces for face_file in face_files)})
 
-    def write_shard(self, split: str, number: int, *, path: Path, stored: str) -> Shard:
+    def write_shard(self, target: Target) -> Shard:
         """Copy one bucket to its shard, in the order of the shard; return what the index says of it.
 
-        A shard that an earlier run finished is not written again.
-
-        Args:
-            split: of the shard.
-            number: of the shard.
-            path: where it goes.
-            stored: the same, as the workspace stores it.
+        A shard that an earlier run finished is not written again. The bucket is removed as soon as its shard is safe,
+        so the disk holds the faces little more than twice: once as extracted and once as spilled or written.
         """
-        receipt = self.folder / f"{split}-{number:05d}.json"
-        if receipt.is_file():
-            shard = Shard.model_validate(files.read_json(receipt))
-            if path.is_file() and path.stat().st_size == shard.bytes:
-                return shard
-        bucket = self._bucket(split, number)
+        if shard := self.finished(target):
+            return shard
+        bucket = self._bucket(target)
         rows = np.fromfile(_rows_of(bucket), dtype=np.uint64).reshape(-1, 3)
         rows = rows[np.argsort(rows[:, 0], kind="stable")]
         digest = hashlib.sha256()
-        with files.replacing(path) as temporary, bucket.open("rb") as source:
-            with temporary.open("wb", buffering=COPY_BUFFER_BYTES) as target:
+        with files.replacing(target.path) as temporary:
+            with bucket.open("rb") as source, temporary.open("wb", buffering=COPY_BUFFER_BYTES) as stream:
                 for _, start, size in rows.tolist():
                     record = os.pread(source.fileno(), size, start)
                     digest.update(record)
-                    target.write(record)
-        shard = Shard(path=stored, faces=len(rows), bytes=int(rows[:, 2].sum()), sha256=digest.hexdigest())
-        files.write_json(receipt, shard.model_dump(mode="json"))
+                    stream.write(record)
+        shard = Shard(path=target.stored, faces=len(rows), bytes=int(rows[:, 2].sum()), sha256=digest.hexdigest())
+        files.write_json(self._receipt(target), shard.model_dump(mode="json"))
+        bucket.unlink()
         return shard
+
+    def finished(self, target: Target) -> Shard | None:
+        """Return what is known of a shard that an earlier run brought to its place."""
+        receipt = self._receipt(target)
+        if not receipt.is_file():
+            return None
+        shard = Shard.model_validate(files.read_json(receipt))
+        return shard if target.path.is_file() and target.path.stat().st_size == shard.bytes else None
 
     def remove(self) -> None:
         """Remove the folder; the shards are in their places."""
@@ -166,8 +183,11 @@ class Spill:
     def _marker(self) -> Path:
         return self.folder / "complete.json"
 
-    def _bucket(self, split: str, number: int) -> Path:
-        return self.folder / f"{split}-{number:05d}.bucket"
+    def _bucket(self, target: Target) -> Path:
+        return self.folder / f"{target.split}-{target.number:05d}.bucket"
+
+    def _receipt(self, target: Target) -> Path:
+        return self._bucket(target).with_suffix(".json")
 
 
 def in_threads(function: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int) -> Iterator[Result]:

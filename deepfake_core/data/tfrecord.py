@@ -1,7 +1,8 @@
 """The bytes of a record: a ``tf.train.Example`` made by hand, and the hash that says where it goes.
 
 All faces of a video share everything but the frame number and the image, so their parts of the message are made once
-a video and each record is one join of ready bytes. TensorFlow is not needed here.
+a video and each record is one join of ready bytes. Features stand in the order of their names, as TensorFlow's own
+deterministic serialisation has them; TensorFlow is not needed here.
 
 Features: ``images`` (JPEG bytes) and ``labels`` (int64, 0 original, 1 manipulated) as the notebook's reader expects
 them; ``video_id``, ``method``, ``compression`` and ``group`` (UTF-8 bytes) and ``frame`` (int64).
@@ -40,12 +41,8 @@ class ExampleEncoder:
     """Turns the faces of one video into serialised ``tf.train.Example`` messages."""
 
     def __init__(self, *, video_id: str, method: str, compression: str, group: str, label: int) -> None:
-        self._before_images = b"".join(
-            [
-                _feature("compression", _bytes(compression.encode())),
-                _feature("group", _bytes(group.encode())),
-            ]
-        )
+        self._compression = _feature("compression", _bytes(compression.encode()))
+        self._group = _feature("group", _bytes(group.encode()))
         self._after_images = b"".join(
             [
                 _feature("labels", _int64(label)),
@@ -64,14 +61,11 @@ class ExampleEncoder:
         size = len(jpeg)
         value = _head(1, size)
         feature = _head(_BYTES_LIST, len(value) + size)
-        entry = _head(1, len(b"images")) + b"images" + _head(2, len(feature) + len(value) + size)
-        lead = entry + feature + value
-        features = b"".join(
-            [self._before_images, _feature("frame", _int64(frame)), _head(1, len(lead) + size), lead],
-        )
-        return b"".join(
-            [_head(1, len(features) + size + len(self._after_images)), features, jpeg, self._after_images],
-        )
+        entry = _field(1, b"images") + _head(2, len(feature) + len(value) + size)
+        images = _head(1, len(entry) + len(feature) + len(value) + size) + entry + feature + value
+        before = b"".join([self._compression, _feature("frame", _int64(frame)), self._group, images])
+        features = _head(1, len(before) + size + len(self._after_images))
+        return b"".join([features, before, jpeg, self._after_images])
 
 
 def _feature(name: str, feature: bytes) -> bytes:

@@ -1,0 +1,142 @@
+"""Workspaces whose faces are extracted and whose records are still to be written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from deepfake_core import files, receipts, tables
+from deepfake_core.config import DownloadConfig, ExtractConfig, SplitConfig, ValidateConfig
+from deepfake_core.report import StageReport
+from deepfake_core.specs import DetectorSpec, FaceSpec, SamplingSpec
+from deepfake_core.workspace import Workspace
+
+FACE_PIXELS = 48
+SPLIT_OF_GROUP = {"000": "train", "002": "train", "004": "train", "006": "val", "008": "test"}
+
+FacesMaker = Callable[..., Workspace]
+
+
+def encode_face(seed: int, *, size: int = FACE_PIXELS) -> bytes:
+    """Return a JPEG that no other seed gives: colours that change smoothly, and noise."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    pixels = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    pixels = cv2.add(pixels, random.integers(0, 12, pixels.shape, dtype=np.uint8))
+    return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+
+
+def leave_receipt(workspace: Workspace, stage: str, config: Any, outputs: list[Path]) -> None:
+    """Finish a stage whose outputs a test wrote by hand."""
+    with receipts.open_stage(workspace, stage, config=config) as work:
+        if not work.found:
+            work.finish(StageReport(stage=stage), outputs=outputs)
+
+
+@pytest.fixture
+def faces_workspace(tmp_path: Path) -> FacesMaker:
+    """Return a function that makes a workspace of five pairs of people, extracted and validated.
+
+    Each pair is a group: two originals and one fake of each, with ``frames`` faces a video, and a frame without one.
+    """
+
+    def make(
+        folder: str = "faces",
+        *,
+        frames: int = 6,
+        size: int = FACE_PIXELS,
+        split_of_group: dict[str, str] = SPLIT_OF_GROUP,
+        split_of_video: dict[str, str] | None = None,
+    ) -> Workspace:
+        workspace = Workspace.open(tmp_path / folder)
+        videos, splits, extractions = [], [], []
+        for pair, (group, split) in enumerate(split_of_group.items()):
+            first, second = group, f"{int(group) + 1:03d}"
+            for method, name in (
+                ("original", first),
+                ("original", second),
+                ("Deepfakes", f"{first}_{second}"),
+                ("Face2Face", f"{second}_{first}"),
+            ):
+                compression = "c23" if pair % 2 else "c40"
+                video_id = f"ff/{method}/{compression}/{name}"
+                videos.append(video_row(video_id, method, compression, name))
+                where = (split_of_video or {}).get(name, split)
+                splits.append({"video_id": video_id, "group": group, "split": where})
+                path = workspace.faces_of(video_id)
+                tables.write(path, face_rows(video_id, frames=frames, size=size), schema=tables.FACES)
+                extractions.append(
+                    {
+                        "video_id": video_id,
+                        "fingerprint": "0" * 64,
+                        "faces": frames,
+                        "no_face": 1,
+                        "status": "ok",
+                        "digest": files.sha256_of_file(path),
+                    }
+                )
+        finish_stages(workspace, videos, splits, extractions, size=size)
+        return workspace
+
+    return make
+
+
+def video_row(video_id: str, method: str, compression: str, name: str) -> dict[str, Any]:
+    return {
+        "video_id": video_id,
+        "path": f"videos/{video_id}.mp4",
+        "dataset": "ff",
+        "method": method,
+        "compression": compression,
+        "name": name,
+        "target": name[:3],
+        "source": name[4:] or None,
+        "label": int(method != "original"),
+        "status": "ok",
+    }
+
+
+def face_rows(video_id: str, *, frames: int, size: int) -> Any:
+    """Return faces on every fourth frame, and a frame on which none was found."""
+    first = int.from_bytes(files.sha256_of_bytes(video_id.encode())[:6].encode(), "big")
+    rows: list[dict[str, Any]] = [
+        {"video_id": video_id, "frame": 4 * number, "status": "ok", "jpeg": encode_face(first + number, size=size)}
+        for number in range(frames)
+    ]
+    lost = {"video_id": video_id, "frame": 4 * frames, "status": "no_face", "reason": "no face was found"}
+    return tables.from_rows([*rows, lost], tables.FACES)
+
+
+def finish_stages(
+    workspace: Workspace,
+    videos: list[dict[str, Any]],
+    splits: list[dict[str, Any]],
+    extractions: list[dict[str, Any]],
+    *,
+    size: int,
+) -> None:
+    spec = {
+        "face": FaceSpec(size=size).model_dump(mode="json"),
+        "detector": DetectorSpec(name="haar").model_dump(mode="json"),
+        "sampling": SamplingSpec().model_dump(mode="json"),
+    }
+    schema = tables.EXTRACTIONS
+    schema = schema.with_metadata({**schema.metadata, b"deepfake.spec": json.dumps(spec, sort_keys=True).encode()})
+    tables.write(workspace.videos_table, tables.from_rows(videos, tables.VIDEOS), schema=tables.VIDEOS)
+    tables.write(workspace.splits_table, tables.from_rows(splits, tables.SPLITS), schema=tables.SPLITS)
+    tables.write(workspace.extractions_table, tables.from_rows(extractions, tables.EXTRACTIONS), schema=schema)
+    files.write_json(workspace.reports / "quality.json", {"passed": True})
+    leave_receipt(workspace, "download", DownloadConfig(), [workspace.videos_table])
+    leave_receipt(workspace, "split", SplitConfig(), [workspace.splits_table])
+    leave_receipt(workspace, "extract", ExtractConfig(), [workspace.extractions_table])
+    leave_receipt(workspace, "validate", ValidateConfig(), [workspace.reports / "quality.json"])
+
+
+@pytest.fixture
+def finish_again() -> Callable[[Workspace, str, Any, list[Path]], None]:
+    """Return the function that finishes a stage whose outputs a test changed by hand."""
+    return leave_receipt
