@@ -16,6 +16,7 @@
     ├── ContractError                   1   an ONNX file carries no contract, or not its own
     ├── DeviceError                     1   the requested device is not the one that would run
     ├── RegistryError                   1   a registry has no such model, version or alias
+    ├── TrainingError                   1   a training cannot go on
     ├── TrackingError                   1   MLflow does not answer, or has no such run
     ├── UndefinedMetric                 1   a metric has no value on what it was given
     └── GateRefused                     3   a gate did its work
@@ -92,6 +93,10 @@ class DeviceError(DeepfakeError):
 
 class RegistryError(DeepfakeError):
     """The registry holds no such model, version or alias."""
+
+
+class TrainingError(DeepfakeError):
+    """A training cannot go on, because its loss is no longer a number."""
 
 
 class TrackingError(DeepfakeError):
