@@ -3,7 +3,8 @@
 Paths in tables are relative to the workspace when they lie inside it, absolute otherwise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ SCORED_FACES = _schema(
         ("y1", pa.float32()),
         ("x2", pa.float32()),
         ("y2", pa.float32()),
+        ("decoded", pa.bool_()),  # false where the file is damaged
         ("reason", pa.string()),  # why there is no face
         ("jpeg", pa.binary()),  # of the most suspicious face alone
     ],
@@ -204,15 +206,27 @@ def write(path: Path, table: pa.Table, *, schema: pa.Schema) -> None:
     A ``jpeg`` column is stored as it is: neither compressed again nor put into a dictionary.
     """
     table = table.select(schema.names).cast(schema).replace_schema_metadata(schema.metadata)
-    plain = {"jpeg"} & set(schema.names)
     with files.replacing(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression={name: "none" if name in plain else "zstd" for name in _leaves(schema)},
-            use_dictionary=[name for name in schema.names if pa.types.is_string(schema.field(name).type)],
-            write_statistics=[name for name in schema.names if name not in plain],
-        )
+        pq.write_table(table, temporary, **_layout(schema))
+
+
+@contextmanager
+def growing(path: Path, *, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Yield a writer to which parts of a table are added; ``path`` appears, complete, when the block ends.
+
+    For tables that should not be in memory as a whole. Each part becomes a row group.
+    """
+    with files.replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **_layout(schema)) as writer:
+        yield writer
+
+
+def _layout(schema: pa.Schema) -> dict[str, Any]:
+    plain = {"jpeg"} & set(schema.names)
+    return {
+        "compression": {name: "none" if name in plain else "zstd" for name in _leaves(schema)},
+        "use_dictionary": [name for name in schema.names if pa.types.is_string(schema.field(name).type)],
+        "write_statistics": [name for name in schema.names if name not in plain],
+    }
 
 
 def read(path: Path, *, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:

@@ -1,0 +1,96 @@
+"""Faces, or any other class, by Ultralytics YOLO weights: batched, on a GPU when there is one.
+
+With COCO weights and class 0 it finds *persons*, as the notebook did. Detection and pose weights (``.pt``) and their
+ONNX exports work; five key points become landmarks. A ``.pt`` file is a pickle and can run code when it is opened:
+hand over only files whose SHA-256 was verified (``weights.resolve_weights``).
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ultralytics import YOLO
+
+from deepfake_core.errors import DeviceError, WeightsError
+from deepfake_core.faces.box import Box, usable
+from deepfake_core.faces.video import Image
+from deepfake_core.specs import DetectorSpec
+
+DEFAULT_SIDE = 640
+"""What Ultralytics itself takes when nobody says otherwise."""
+STRIDE = 32
+LANDMARKS = 5
+
+
+class YoloDetector:
+    """A YOLO model in rectangular input: frames are shrunk to ``input_side`` and padded to the next multiple of 32."""
+
+    def __init__(
+        self, spec: DetectorSpec, *, weights: Path, device: str | None, batch: int, threads: int | None
+    ) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            message = "detector.device is 'cuda', but PyTorch finds no CUDA device. Use 'cpu', or null for either."
+            raise DeviceError(message)
+        self.batch = batch
+        self._spec = spec
+        self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device
+        self._threads = threads or os.cpu_count() or 1
+        self._side = -(-(spec.input_side or DEFAULT_SIDE) // STRIDE) * STRIDE
+        try:
+            self._model = YOLO(str(weights), verbose=False)
+            self.detect([np.zeros((STRIDE, STRIDE, 3), np.uint8)])
+        except (RuntimeError, TypeError, ValueError, AttributeError, EOFError, KeyError) as error:
+            message = f"{weights} is no model that Ultralytics can load ({error})."
+            raise WeightsError(message) from error
+        names = self._model.names
+        if spec.class_id not in names:
+            known = ", ".join(f"{number} {name}" for number, name in list(names.items())[:5])
+            message = f"{weights.name} has no class {spec.class_id}. It knows {len(names)}: {known}, …"
+            raise WeightsError(message)
+
+    @property
+    def class_name(self) -> str:
+        """What the class is called by its weights, such as ``person``."""
+        return str(self._model.names[self._spec.class_id])
+
+    def detect(self, frames: Sequence[Image]) -> list[list[Box]]:
+        """Find the boxes of the class in each frame; frames of one call have one size."""
+        if not frames:
+            return []
+        results = self._model.predict(
+            list(frames),
+            imgsz=self._side,
+            conf=self._spec.min_confidence,
+            classes=[self._spec.class_id],
+            batch=len(frames),
+            device=self._device,
+            verbose=False,
+        )
+        # Ultralytics sets PyTorch's threads anew, to one fewer than cores, whenever it picks a device.
+        if self._device == "cpu" and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        return [self._boxes(result) for result in results]
+
+    def _boxes(self, result: Any) -> list[Box]:
+        height, width = result.orig_shape
+        corners = result.boxes.xyxy.cpu().numpy().tolist()
+        confidences = result.boxes.conf.cpu().numpy().tolist()
+        points = _landmarks(result, len(corners))
+        boxes = [Box(*corner, sure, five) for corner, sure, five in zip(corners, confidences, points, strict=True)]
+        return usable(
+            boxes,
+            width=width,
+            height=height,
+            min_confidence=self._spec.min_confidence,
+            min_side=self._spec.min_face * height,
+        )
+
+
+def _landmarks(result: Any, count: int) -> list[tuple[float, ...] | None]:
+    points = None if result.keypoints is None else result.keypoints.xy
+    if points is None or tuple(points.shape[1:]) != (LANDMARKS, 2):
+        return [None] * count
+    return [tuple(five.flatten().tolist()) for five in points.cpu().numpy()]
