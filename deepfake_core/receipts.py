@@ -150,8 +150,21 @@ class Work:
     why: str = ""
     began: float = field(default_factory=time.monotonic)
 
-    def finish(self, report: StageReport, *, outputs: Iterable[Path]) -> StageReport:
-        """Write the receipt, last of all; return the report with its wall time and the reason of a re-make."""
+    def finish(
+        self, report: StageReport, *, outputs: Iterable[Path], external: Mapping[str, str] | None = None
+    ) -> StageReport:
+        """Write the receipt, last of all; return the report with its wall time and the reason of a re-make.
+
+        Args:
+            report: what was done.
+            outputs: the key outputs.
+            external: digests of inputs from outside the workspace as the work left them, where it changed them itself.
+        """
+        if external is not None:
+            self.inputs = {**self.inputs, **external}
+            self.fingerprint = fingerprint_of(
+                inputs=self.inputs, config=self.config_values, schema_version=self.stage.schema
+            )
         notes = (f"made again: {self.why}", *report.notes) if self.why else report.notes
         report = report.model_copy(update={"seconds": time.monotonic() - self.began, "notes": notes})
         receipt = Receipt(

@@ -253,6 +253,11 @@ class Workspace:
         return self.root / "receipts"
 
     @property
+    def verified_videos(self) -> Path:
+        """JSON lines: what was found in each video file, so that unchanged files are not read again."""
+        return self.receipts / "verified.jsonl"
+
+    @property
     def terms(self) -> Path:
         """JSON: which terms of use were accepted, when."""
         return self.root / "terms.json"
