@@ -99,9 +99,9 @@ def _digest(path: Path) -> InputVideo:
     try:
         # A pipe or a device would be waited for without end.
         if not stat.S_ISREG(path.stat().st_mode):
-            return InputVideo(path, None, "It is not a regular file.")
+            return InputVideo(path, None, "is not a regular file.")
         return InputVideo(path, files.sha256_of_file(path))
     except FileNotFoundError:
-        return InputVideo(path, None, "There is no such file.")
+        return InputVideo(path, None, "there is no such file.")
     except OSError as error:
-        return InputVideo(path, None, f"It cannot be opened: {error.strerror or error}.")
+        return InputVideo(path, None, f"cannot be opened ({error.strerror or error}).")

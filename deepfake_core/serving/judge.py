@@ -1,6 +1,6 @@
 """From the faces of videos to rows of the score tables: the contract's aggregation and threshold, and nothing else."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,19 +61,24 @@ def judge_video(faces: pa.Table, contract: ModelContract) -> dict[str, Any]:
     verdict = aggregation.verdict(
         score, threshold=contract.video_threshold.value, faces=len(logits), min_faces=contract.min_faces
     )
-    reason = None
-    if score is None:
-        reason = f"No face was found in any of the {faces.num_rows} sampled frames."
-    elif verdict == "undecidable":
-        reason = f"Only {len(logits)} faces were found; the model asks for {contract.min_faces} before it decides."
     return {
         "status": "no_face" if score is None else "scored",
-        "reason": reason,
+        "reason": " ".join(_reasons(faces, found=len(logits), min_faces=contract.min_faces)) or None,
         "frames_sampled": faces.num_rows,
         "frames_scored": len(logits),
         "score": score,
         "verdict": verdict,
     }
+
+
+def _reasons(faces: pa.Table, *, found: int, min_faces: int) -> Iterator[str]:
+    sampled, lost = faces.num_rows, faces["decoded"].to_pylist().count(False)
+    if found == 0:
+        yield f"no face was found in any of the {sampled} sampled frames."
+    elif found < min_faces:
+        yield f"only {found} faces were found; the model asks for {min_faces} before it decides."
+    if lost:
+        yield f"{lost} of the {sampled} sampled frames cannot be decoded: the file is damaged."
 
 
 def _frame_scores(faces: pa.Table, video: InputVideo) -> pa.Table:

@@ -70,8 +70,8 @@ def test_what_cannot_be_read_gets_a_reason_and_no_digest(tree):
 
     assert videos[0].sha256 is not None
     assert [(video.sha256, video.reason) for video in videos[1:]] == [
-        (None, "There is no such file."),
-        (None, "It is not a regular file."),
+        (None, "there is no such file."),
+        (None, "is not a regular file."),
     ]
 
 
