@@ -191,13 +191,15 @@ class _Supervisor:
     def _look(self) -> Iterator[Outcome]:
         """Wait a moment for messages; yield the outcomes of jobs that ended in whatever way."""
         heard = set(connection.wait([worker.pipe for worker in self._workers], timeout=TICK_SECONDS))
+        outcomes = []  # yielded last: while the consumer is busy with one, a job may end and must not look overdue
         for worker in list(self._workers):
             outcome = self._listen(worker) if worker.pipe in heard else self._limits(worker)
             if worker.ended:
                 self._workers.remove(worker)
             if outcome is not None:
                 worker.job = None
-                yield outcome
+                outcomes.append(outcome)
+        yield from outcomes
 
     def _listen(self, worker: _Worker) -> Outcome | None:
         try:
