@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from deepfake_core.specs import SamplingSpec
 from deepfake_core.workspace import SPLITS
@@ -123,7 +124,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 def _per_face(faces: pa.Table, *, video_ids: "pd.Series[str]", step: int) -> pd.DataFrame:
     """Measure every face; rows come back ordered by video and frame."""
-    faces = faces.filter(pa.compute.equal(faces["status"], "ok"))
+    faces = faces.filter(pc.equal(faces["status"], "ok"))
     number = {video_id: row for row, video_id in enumerate(video_ids)}
     coded = faces["video_id"].combine_chunks().dictionary_encode()
     places = np.array([number.get(video_id, -1) for video_id in coded.dictionary.to_pylist()], dtype=np.int32)
@@ -204,7 +205,7 @@ def _find_losses(videos: pd.DataFrame) -> None:
 
 def _find_targets(videos: pd.DataFrame) -> None:
     """Mark for each fake whether the original of its target is there at the same compression."""
-    key = pd.MultiIndex.from_frame(videos[["target", "compression"]])
+    key = pd.MultiIndex.from_frame(videos[["dataset", "target", "compression"]])
     fake = videos["label"] == 1
     originals = key[(~fake & (videos["status"] == "ok")).to_numpy()]
     videos["has_target"] = pd.Series(key.isin(originals), index=videos.index).astype(float).where(fake)
@@ -228,25 +229,25 @@ def _find_duplicates(videos: pd.DataFrame) -> None:
 
 
 def _per_group(videos: pd.DataFrame) -> pd.DataFrame:
+    """Count splits by group, and look for people in several groups by the videos' own targets and sources."""
     placed = videos[videos["group"].notna()]
-    shown = pd.concat([placed[["group", "target"]], placed[["group", "source"]].rename(columns={"source": "target"})])
-    shown = shown.dropna().drop_duplicates()
-    shared = shown[shown["target"].isin(shown["target"][shown.duplicated("target")])]
-    by_group = placed.groupby("group", sort=True)
-    return (
-        pd.DataFrame(
-            {
-                "videos": by_group.size(),
-                "splits": by_group["split"].nunique(),
-                "split_names": by_group["split"].agg(_names),
-                "people": shown.groupby("group")["target"].agg(_names),
-                "shared_people": shared.groupby("group")["target"].agg(_names),
-                "collisions": placed.dropna(subset="collision").groupby("group")["collision"].agg(_names),
-            }
-        )
-        .pipe(lambda groups: groups.astype(dict.fromkeys(("people", "shared_people", "collisions"), object)))
-        .reset_index(names="group")
+    shown = pd.concat(
+        [
+            pd.DataFrame({"group": placed["group"], "person": placed["dataset"] + "/" + placed[role]})
+            for role in ("target", "source")
+        ]
     )
+    shown = shown.dropna().drop_duplicates()
+    shared = shown[shown.duplicated("person", keep=False)]
+    by_group = placed.groupby("group", sort=True)
+    texts = {
+        "split_names": by_group["split"].agg(_names),
+        "people": shown.groupby("group")["person"].agg(_names),
+        "shared_people": shared.groupby("group")["person"].agg(_names),
+        "collisions": placed.dropna(subset="collision").groupby("group")["collision"].agg(_names),
+    }
+    groups = pd.DataFrame({"videos": by_group.size(), "splits": by_group["split"].nunique(), **texts})
+    return groups.astype(dict.fromkeys(texts, object)).reset_index(names="group")
 
 
 def _names(values: "pd.Series[str]") -> str:

@@ -15,6 +15,7 @@ from deepfake_core import files, receipts, resources, tables
 from deepfake_core.config import ValidateConfig
 from deepfake_core.data.checks import Check, to_table
 from deepfake_core.data.grains import FACE_COLUMNS, Grains, build_grains
+from deepfake_core.data.quality_report import write_quality_report
 from deepfake_core.data.suites import Suite, digest_of, load_suites, run_suite
 from deepfake_core.errors import DataQualityError, MissingInput, WorkspaceError
 from deepfake_core.progress import SILENT, Bar, Progress
@@ -51,6 +52,7 @@ def validate_data(workspace: Workspace, *, config: ValidateConfig, progress: Pro
             grains = read_grains(workspace, check_files=config.check_files, bar=bar)
             checks = _run(suites, grains, config=config, bar=bar)
             _write_results(workspace, checks)
+            write_quality_report(workspace, suites=suites, checks=checks, grains=grains)
             bar.advance()
         report = _report(workspace, checks, grains)
         refuse_failures(checks, report=str(workspace.quality_report))

@@ -34,12 +34,12 @@ class Dataset:
 
     def add(self, name: str, *, method: str, compression: str, group: str, split: str) -> None:
         target, _, source = name.partition("_")
-        video_id = f"youtube/{method}/{compression}/{name}"
+        video_id = f"ffpp/{method}/{compression}/{name}"
         self.videos.append(
             {
                 "video_id": video_id,
                 "path": f"videos/{video_id}.mp4",
-                "dataset": "youtube",
+                "dataset": "ffpp",
                 "method": method,
                 "compression": compression,
                 "name": name,

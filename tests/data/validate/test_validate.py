@@ -1,6 +1,5 @@
 """The gate: what it lets through, what it refuses, and what it leaves behind."""
 
-
 import pytest
 
 from deepfake_core import receipts, tables
@@ -8,8 +7,8 @@ from deepfake_core.config import ValidateConfig
 from deepfake_core.data.validate import validate_data
 from deepfake_core.errors import DataQualityError, MissingInput
 
-FAKE = "youtube/Deepfakes/c23/001_002"
-ORIGINAL = "youtube/original/c23/001"
+FAKE = "ffpp/Deepfakes/c23/001_002"
+ORIGINAL = "ffpp/original/c23/001"
 
 
 def test_clean_data_passes_and_leaves_results_and_a_receipt(workspace, dataset):
