@@ -113,7 +113,7 @@ def decode_jpegs(jpegs: Sequence[bytes]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """
     if not jpegs:
         return np.empty((0, 0, 0, 3), np.uint8)
-    images = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in jpegs]
+    images: list[Any] = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in jpegs]
     broken = [place for place, image in enumerate(images) if image is None]
     if broken:
         message = f"{len(broken)} of {len(jpegs)} crops are no JPEG images (the first: number {broken[0]})"

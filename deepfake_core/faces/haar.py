@@ -24,7 +24,7 @@ class HaarDetector:
     batch = 1
 
     def __init__(self, spec: DetectorSpec) -> None:
-        path = Path(cv2.data.haarcascades) / CASCADE
+        path = Path(cv2.__file__).parent / "data" / CASCADE
         self._cascade = cv2.CascadeClassifier(str(path))
         if self._cascade.empty():
             message = f"{path} is missing or damaged: OpenCV 4 ships it. Install opencv-python again (not version 5)."

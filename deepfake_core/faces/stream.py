@@ -52,8 +52,9 @@ class FaceCrop:
 
 @dataclass(frozen=True)
 class FaceFailure:
-    """A sampled frame without a crop, and a sentence that says why; ``seconds``, ``width`` and ``height`` are zero
-    where the frame could not be decoded.
+    """A sampled frame without a crop, and a sentence that says why.
+
+    ``seconds``, ``width`` and ``height`` are zero where the frame could not even be decoded.
     """
 
     frame: int
@@ -132,7 +133,9 @@ class FaceStream(Iterator[FaceCrop | FaceFailure]):
             for group, boxes in zip(groups, keys, strict=True):
                 yield from self._items_of(group, boxes)
         for index in self._reader.lost:
-            yield FaceFailure(index, 0.0, 0, 0, "the frame cannot be decoded: the file is damaged or its tail is missing")
+            yield FaceFailure(
+                index, 0.0, 0, 0, "the frame cannot be decoded: the file is damaged or its tail is missing"
+            )
 
     def _batches(self) -> Iterator[list[list[SampledFrame]]]:
         """Yield groups of frames, the last of each to be detected on, as many as suit one call of the detector.

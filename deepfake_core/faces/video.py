@@ -155,11 +155,10 @@ class SampledFrame:
         pixels: Image = part.to_ndarray(format="bgr24")
         return pixels[y1 - top : y2 - top, x1 - left : x2 - left]
 
-    def _upright(self, pixels: Image) -> Image:
-        if self.rotation not in _ROTATIONS:
-            return pixels
-        turned: Image = cv2.rotate(pixels, _ROTATIONS[self.rotation])
-        return turned
+    def _upright(self, pixels: Any) -> Image:
+        turn = _ROTATIONS.get(self.rotation)
+        upright: Image = pixels if turn is None else cv2.rotate(pixels, turn)
+        return upright
 
 
 class FrameReader(Iterator[SampledFrame]):

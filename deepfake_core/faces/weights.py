@@ -6,11 +6,12 @@ in the user's cache.
 """
 
 import os
+import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
-import tenacity
 
 from deepfake_core import files
 from deepfake_core.config import DetectorConfig
@@ -26,6 +27,7 @@ OFFICIAL = {YUNET_SHA256: YUNET_URL}
 """Where the pinned weights come from, by digest."""
 
 ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.25
 TIMEOUT_SECONDS = 30.0
 LARGEST_BYTES = 64 << 20
 """No pinned weights are larger; a server that sends more is not the right one."""
@@ -129,7 +131,7 @@ def _fetch(url: str, wanted: str) -> Path:
     """Download pinned weights into the user's cache."""
     try:
         data = _download(url)
-    except (httpx.HTTPError, tenacity.RetryError) as error:
+    except httpx.HTTPError as error:
         message = (
             f"the weights with SHA-256 {wanted} cannot be fetched from {url} ({error}). "
             "Download them elsewhere and give their path as detector.weights (extract) or --weights (score)."
@@ -144,13 +146,17 @@ def _fetch(url: str, wanted: str) -> Path:
     return path
 
 
-@tenacity.retry(
-    retry=tenacity.retry_if_exception_type(httpx.HTTPError),
-    wait=tenacity.wait_exponential_jitter(initial=0.3, max=10),
-    stop=tenacity.stop_after_attempt(ATTEMPTS),
-    reraise=True,
-)
 def _download(url: str) -> bytes:
+    """Get a file, again after a growing pause when the network or the server fails."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return _get(url)
+        except httpx.HTTPError:
+            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+    return _get(url)
+
+
+def _get(url: str) -> bytes:
     parts: list[bytes] = []
     size = 0
     with httpx.stream("GET", url, timeout=TIMEOUT_SECONDS, follow_redirects=True) as response:

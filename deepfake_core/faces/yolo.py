@@ -79,7 +79,10 @@ class YoloDetector:
         corners = result.boxes.xyxy.cpu().numpy().tolist()
         confidences = result.boxes.conf.cpu().numpy().tolist()
         points = _landmarks(result, len(corners))
-        boxes = [Box(*corner, sure, five) for corner, sure, five in zip(corners, confidences, points, strict=True)]
+        boxes = [
+            Box(x1, y1, x2, y2, sure, five)
+            for (x1, y1, x2, y2), sure, five in zip(corners, confidences, points, strict=True)
+        ]
         return usable(
             boxes,
             width=width,
