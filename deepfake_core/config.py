@@ -97,16 +97,17 @@ class DownloadConfig(Section):
     Attributes:
         source: ``directory``: any tree in the layout of FaceForensics++, read in place; ``faceforensics``: the
             published servers.
-        path: the tree of ``directory``; null: ``videos/`` of the workspace.
+        path: the tree of ``directory``, or where ``faceforensics`` puts its files; null: ``videos/`` of the workspace.
         datasets: which sets to take.
         compressions: which compressions to take.
         masks: fetch the manipulation masks too (``faceforensics`` only).
-        num_videos: at most this many videos a set and compression; null: all.
+        num_videos: the first so many of each set and compression; null: all.
         server: name of the first ``faceforensics`` server to ask.
         server_url: base URL that replaces the published servers.
         connections: simultaneous connections; the servers refuse more than about 4.
         timeout_seconds: longest silence of a connection.
-        attempts: tries a file before it becomes a row with a reason.
+        attempts: tries in a row that bring no new byte, before a file becomes a row with a reason.
+        backoff_seconds: pause after the first of them; every further one doubles it, up to a minute.
         workers: processes that verify by decoding; null: one a core.
     """
 
@@ -121,6 +122,7 @@ class DownloadConfig(Section):
     connections: Annotated[int, Field(ge=1, le=4), WHERE_OR_HOW_FAST] = 4
     timeout_seconds: Annotated[float, Field(gt=0), WHERE_OR_HOW_FAST] = 30.0
     attempts: Annotated[int, Field(ge=1, le=20), WHERE_OR_HOW_FAST] = 6
+    backoff_seconds: Annotated[float, Field(gt=0), WHERE_OR_HOW_FAST] = 1.0
     workers: Annotated[Positive | None, WHERE_OR_HOW_FAST] = None
 
 
@@ -131,9 +133,10 @@ class SplitConfig(Section):
         mode: ``official``: the published lists; ``ratio``: whole groups at random.
         lists: folder or URL of ``train.json``, ``val.json`` and ``test.json`` (``official``);
             null: ``splits/`` below the videos' source.
-        youtube_ids: file of the YouTube-id table (``conversion_dict.json``): two originals from one video are one
-            group in ``ratio`` mode, and a reported collision in ``official`` mode; null: not known.
-        counts: originals in train, validation and test (``ratio``); whole numbers, or fractions that sum to 1.
+        youtube_ids: file of the YouTube-id table: two originals from one video are one group in ``ratio`` mode, and a
+            reported collision in ``official`` mode; null: ``conversion_dict.json`` beside the lists, where it is.
+        counts: originals in train, validation and test (``ratio``); fractions that sum to 1, or whole numbers, which
+            count as proportions where there are fewer originals.
         seed: of ``ratio``; null: the configuration's.
     """
 

@@ -1,29 +1,38 @@
 """Get the videos and verify them: from a source to the videos table.
 
-``directory`` reads any tree in the layout of FaceForensics++ in place. Every file found becomes a row of
-``tables.VIDEOS``; one that cannot be read is a row with a reason.
+``directory`` reads any tree in the layout of FaceForensics++ in place. ``faceforensics`` fetches from the published
+servers whatever is not there yet, goes on where a broken transfer stopped, and fetches a damaged file once more.
+Every video is a row of ``tables.VIDEOS``; one that is missing or cannot be read is a row with a reason.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deepfake_core import files, receipts, tables
 from deepfake_core.config import DownloadConfig
-from deepfake_core.data.layout import ORIGINAL, SUFFIX, Listing, VideoFile, list_videos
-from deepfake_core.data.verify import FileState, verify_files
-from deepfake_core.errors import DownloadError
+from deepfake_core.data import faceforensics
+from deepfake_core.data.faceforensics import Wanted
+from deepfake_core.data.fetch import NotOnServer
+from deepfake_core.data.layout import ORIGINAL, SUFFIX, Listing, VideoFile, list_videos, printable
+from deepfake_core.data.servers import Fetcher
+from deepfake_core.data.verify import FileState, Found, Remembered, verify_files
+from deepfake_core.errors import DownloadError, TermsNotAccepted
 from deepfake_core.progress import SILENT, Progress
 from deepfake_core.report import Cell, StageReport
 from deepfake_core.workspace import Workspace
+
+FETCH_ROUNDS = 2
+"""A file that arrives damaged, or not at all, is fetched once more after all others."""
 
 
 def download_videos(workspace: Workspace, *, config: DownloadConfig, progress: Progress = SILENT) -> StageReport:
     """Get and verify the videos; write the videos table.
 
     Args:
-        workspace: receives ``videos.parquet``.
+        workspace: receives ``videos.parquet`` and, from a server, ``videos/``.
         config: source, sets, compressions.
         progress: bars of fetching and verifying.
 
@@ -31,54 +40,123 @@ def download_videos(workspace: Workspace, *, config: DownloadConfig, progress: P
         Counts by status; ``failed`` counts the videos that are missing or unreadable.
 
     Raises:
-        DownloadError: the source gives no videos at all.
+        DownloadError: the source gives no videos at all, or the disk has no room.
+        TermsNotAccepted: the terms of use were not accepted (``faceforensics``).
     """
-    listing = _list(config.path or workspace.videos, config)
+    root = (config.path or workspace.videos).absolute()
+    if config.source == "directory":
+        return _from_directory(workspace, root, config, progress)
+    _refuse_unaccepted(workspace, config)
+    return _from_servers(workspace, root, config, progress)
+
+
+def accept_terms(workspace: Workspace) -> None:
+    """Remember that the user of this workspace accepted the terms of use of FaceForensics++."""
+    accepted = datetime.now(UTC).isoformat(timespec="seconds")
+    values = {"terms": faceforensics.terms_url(DownloadConfig()), "accepted": accepted}
+    files.write_json(workspace.terms, {"faceforensics": values})
+
+
+def _refuse_unaccepted(workspace: Workspace, config: DownloadConfig) -> None:
+    if not workspace.terms.is_file():
+        message = (
+            "FaceForensics++ is for those who asked its authors for access and accept its terms of use: "
+            f"{faceforensics.terms_url(config)}. Read them, then run: deepfake download --accept-terms "
+            f"--workspace {workspace.root}"
+        )
+        raise TermsNotAccepted(message)
+
+
+def _from_directory(workspace: Workspace, root: Path, config: DownloadConfig, progress: Progress) -> StageReport:
+    listing = _list(root, config)
+    if not listing.videos:
+        raise DownloadError(_nothing_found(root, listing, config))
     with receipts.open_stage(workspace, "download", config=config, external={"files": _digest(listing)}) as work:
         if work.found:
             return work.found
-        rows = [
-            _row(workspace, video, found)
-            for video, found in verify_files(list(listing.videos), workers=config.workers, progress=progress)
+        found = _verify(workspace, listing.videos, config, progress)
+        rows = _write(workspace, listing.videos, found)
+        report = _report(workspace, root, rows, notes=_notes(listing))
+        return work.finish(report, outputs=[workspace.videos_table])
+
+
+def _from_servers(workspace: Workspace, root: Path, config: DownloadConfig, progress: Progress) -> StageReport:
+    root.mkdir(parents=True, exist_ok=True)
+    here = {"files": _digest(_list(root, config))}
+    with receipts.open_stage(workspace, "download", config=config, external=here) as work:
+        if work.found:
+            return work.found
+        with faceforensics.open_fetcher(config) as fetcher:
+            names, notes = faceforensics.read_names(fetcher, root, datasets=config.datasets)
+            videos = sorted(faceforensics.wanted_videos(names, root, config=config), key=lambda video: video.video_id)
+            masks = faceforensics.wanted_masks(videos, root) if config.masks else []
+            failures, found = _fetch_and_verify(workspace, fetcher, videos, masks, config, progress)
+        missing = {video.video_id: failures[video.path] for video in videos if video.path in failures}
+        if len(missing) == len(videos):
+            message = f"the servers give none of the {len(videos)} videos: {next(iter(missing.values()))}"
+            raise DownloadError(message)
+        found |= {video_id: {"status": "missing", "reason": f"{error}."} for video_id, error in missing.items()}
+        rows = _write(workspace, videos, found)
+        lost = [mask.relative for mask in masks if mask.path in failures]
+        notes += [f"{len(lost)} masks could not be had: {', '.join(lost[:3])}"] if lost else []
+        report = _report(workspace, root, rows, notes=notes, lost=len(lost))
+        # What is missing is looked for again by the next run, so this one must not count as found then.
+        left = f"{len(failures)} missing" if failures else _digest(_list(root, config))
+        return work.finish(report, outputs=[workspace.videos_table], external={"files": left})
+
+
+def _fetch_and_verify(
+    workspace: Workspace,
+    fetcher: Fetcher,
+    videos: Sequence[VideoFile],
+    masks: Sequence[Wanted],
+    config: DownloadConfig,
+    progress: Progress,
+) -> tuple[dict[Path, DownloadError], dict[str, Found]]:
+    """Fetch what is not there, verify all, and do both once more where that may help."""
+    root = (config.path or workspace.videos).absolute()
+    wanted = [*(faceforensics.wanted(video, root) for video in videos), *masks]
+    failures: dict[Path, DownloadError] = {}
+    found: dict[str, Found] = {}
+    for turn in range(FETCH_ROUNDS):
+        todo = [
+            item for item in wanted if not item.path.exists() and not isinstance(failures.get(item.path), NotOnServer)
         ]
-        tables.write(workspace.videos_table, tables.from_rows(rows, tables.VIDEOS), schema=tables.VIDEOS)
-        return work.finish(_report(workspace, listing, rows), outputs=[workspace.videos_table])
+        for item in todo:
+            failures.pop(item.path, None)
+        failures |= faceforensics.fetch_files(
+            fetcher, todo, root=root, connections=config.connections, progress=progress
+        )
+        found = _verify(workspace, [video for video in videos if video.path.exists()], config, progress)
+        damaged = [video for video in videos if found.get(video.video_id, {}).get("status") == "unreadable"]
+        if turn + 1 < FETCH_ROUNDS:
+            for video in damaged:
+                video.path.unlink()
+    return failures, found
 
 
 def _list(root: Path, config: DownloadConfig) -> Listing:
-    listing = list_videos(
-        root, datasets=config.datasets, compressions=config.compressions, num_videos=config.num_videos
-    )
-    if not listing.videos:
-        raise DownloadError(_nothing_found(root, listing, config))
-    return listing
+    most = config.num_videos if config.source == "directory" else None
+    return list_videos(root, datasets=config.datasets, compressions=config.compressions, num_videos=most)
 
 
-def _nothing_found(root: Path, listing: Listing, config: DownloadConfig) -> str:
-    asked = f"sets {', '.join(config.datasets)} at {', '.join(config.compressions)}"
-    expected = "original_sequences/youtube/c23/videos/183.mp4, manipulated_sequences/Deepfakes/c23/videos/183_253.mp4"
-    if not root.is_dir():
-        found = "no such folder"
-    elif listing.left_out:
-        found = ", ".join(f"{count} in {folder}" for folder, count in listing.left_out.items())
-    else:
-        names = sorted(path.name for path in root.iterdir())
-        found = ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "an empty folder"
-    return (
-        f"no videos in {root} ({asked}). Expected the layout of FaceForensics++, such as {expected}. Found: {found}. "
-        "Point download.path at the folder that holds original_sequences and manipulated_sequences."
-    )
+def _verify(
+    workspace: Workspace, videos: Sequence[VideoFile], config: DownloadConfig, progress: Progress
+) -> dict[str, Found]:
+    remembered = Remembered(workspace.verified_videos)
+    return verify_files(videos, remembered=remembered, workers=config.workers, progress=progress)
 
 
-def _digest(listing: Listing) -> str:
-    states = [(video.video_id, FileState.of(video.path)) for video in listing.videos]
-    return files.sha256_of_values([[video_id, state.bytes, state.mtime_ns] for video_id, state in states])
+def _write(workspace: Workspace, videos: Sequence[VideoFile], found: Mapping[str, Found]) -> list[dict[str, Any]]:
+    rows = [_row(workspace, video, found[video.video_id]) for video in videos]
+    tables.write(workspace.videos_table, tables.from_rows(rows, tables.VIDEOS), schema=tables.VIDEOS)
+    return rows
 
 
-def _row(workspace: Workspace, video: VideoFile, found: Mapping[str, Any]) -> dict[str, Any]:
+def _row(workspace: Workspace, video: VideoFile, found: Found) -> dict[str, Any]:
     row = {
         "video_id": video.video_id,
-        "path": workspace.relative(video.path),
+        "path": printable(workspace.relative(video.path)),
         "dataset": video.video_set.dataset,
         "method": video.video_set.method,
         "compression": video.compression,
@@ -91,25 +169,48 @@ def _row(workspace: Workspace, video: VideoFile, found: Mapping[str, Any]) -> di
     return {**row, "status": "unreadable", "reason": video.problem} if video.problem else row
 
 
-def _report(workspace: Workspace, listing: Listing, rows: Sequence[Mapping[str, Any]]) -> StageReport:
-    by_status = Counter(str(row["status"]) for row in rows)
-    originals = sum(row["label"] == 0 for row in rows)
-    return StageReport(
-        stage="download",
-        counts={"videos": len(rows), "originals": originals, "manipulated": len(rows) - originals, **by_status},
-        failed=len(rows) - by_status["ok"],
-        notes=tuple(_notes(listing)),
-        table=tuple(_by_set(rows)),
-        outputs={"videos": str(workspace.videos_table), "source": str(listing.root.resolve())},
+def _digest(listing: Listing) -> str:
+    states = [(video.video_id, FileState.of(video.path)) for video in listing.videos]
+    return files.sha256_of_values([[video_id, state.bytes, state.mtime_ns] for video_id, state in states])
+
+
+def _nothing_found(root: Path, listing: Listing, config: DownloadConfig) -> str:
+    asked = f"sets {', '.join(config.datasets)} at {', '.join(config.compressions)}"
+    expected = "original_sequences/youtube/c23/videos/183.mp4, manipulated_sequences/Deepfakes/c23/videos/183_253.mp4"
+    if not root.is_dir():
+        found = "no such folder"
+    elif listing.left_out:
+        found = ", ".join(f"{count} in {folder}" for folder, count in listing.left_out.items())
+    else:
+        names = sorted(printable(path.name) for path in root.iterdir())
+        found = ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "an empty folder"
+    return (
+        f"no videos in {root} ({asked}). Expected the layout of FaceForensics++, such as {expected}. Found: {found}. "
+        "Point download.path at the folder that holds original_sequences and manipulated_sequences."
     )
 
 
 def _notes(listing: Listing) -> list[str]:
     notes = [f"left out, not asked for: {count} videos in {folder}" for folder, count in listing.left_out.items()]
     if listing.strays:
-        names = ", ".join(path.name for path in listing.strays[:5])
+        names = ", ".join(printable(path.name) for path in listing.strays[:5])
         notes.append(f"{len(listing.strays)} files are no {SUFFIX} videos by their names: {names}")
     return notes
+
+
+def _report(
+    workspace: Workspace, root: Path, rows: Sequence[Mapping[str, Any]], *, notes: Sequence[str], lost: int = 0
+) -> StageReport:
+    by_status = Counter(str(row["status"]) for row in rows)
+    originals = sum(row["label"] == 0 for row in rows)
+    return StageReport(
+        stage="download",
+        counts={"videos": len(rows), "originals": originals, "manipulated": len(rows) - originals, **by_status},
+        failed=len(rows) - by_status["ok"] + lost,
+        notes=tuple(notes),
+        table=tuple(_by_set(rows)),
+        outputs={"videos": str(workspace.videos_table), "source": str(root.resolve())},
+    )
 
 
 def _by_set(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Cell]]:

@@ -76,7 +76,7 @@ class VideoFile:
         path: of the file.
         video_set: the set it belongs to.
         compression: ``raw``, ``c23`` or ``c40``.
-        name: file stem; bytes that are not UTF-8 are written out as ``\\xNN``.
+        name: file stem; what a table cannot hold is written out as an escape.
         target: whose head is seen; the whole name where it does not follow the rule.
         source: whose face or expression was put on it; None for originals.
         problem: a sentence when the name does not follow the rule of its set, else empty.

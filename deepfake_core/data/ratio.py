@@ -23,7 +23,7 @@ def share_out(weights: Mapping[str, int], *, counts: Sequence[int], seed: int) -
         Group → part. The totals equal ``counts`` when whole groups allow it, and are as near as they come otherwise.
     """
     order = sorted(group for group, weight in weights.items() if weight > 0)
-    random.Random(seed).shuffle(order)
+    random.Random(seed).shuffle(order)  # noqa: S311 - a seeded draw, not a secret
     train, val, test = counts
     small = _draw(order, weights, wanted=(val, test), others=train, seed=seed)
     rest = [group for group in order if group not in small]
@@ -51,7 +51,7 @@ def _draw(
     reach.reverse()
     total = sum(weights[group] for group in order)
     first, second = grid.nearest(reach[0], wanted, total=total, others=others)
-    draw = random.Random(seed + 1)
+    draw = random.Random(seed + 1)  # noqa: S311
     parts: dict[str, str] = {}
     for group, possible in zip(order, reach[1:], strict=True):
         weight = weights[group]

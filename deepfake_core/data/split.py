@@ -68,9 +68,10 @@ def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -
     everyone = {name for shown in people.values() for name in shown}
     shared = sharing_youtube_id(lists.youtube_ids, everyone)
     originals = _originals(readable)
+    notes: list[str] = []
     if config.mode == "official":
         groups = group_people(people.values())
-        by_group, notes = _official(groups, originals, lists), []
+        by_group = _official(groups, originals, lists)
     else:
         groups = group_people([*people.values(), *shared])
         by_group, notes = _ratio(groups, originals, config)
