@@ -31,6 +31,7 @@ from deepfake_core.data.extraction import (
     read_extraction,
     write_failure,
 )
+from deepfake_core.data.extraction_spec import ExtractionSpec, schema_with_spec
 from deepfake_core.data.images import export_images
 from deepfake_core.errors import MissingInput
 from deepfake_core.faces.weights import resolve_weights
@@ -178,7 +179,8 @@ class _Extraction:
                 parts.append(part)
         tables.write(self.workspace.faces_index, pa.concat_tables(parts), schema=tables.FACES_INDEX)
         table = tables.from_rows(rows, tables.EXTRACTIONS)
-        tables.write(self.workspace.extractions_table, table, schema=tables.EXTRACTIONS)
+        spec = ExtractionSpec(face=self.config.face, detector=self.spec, sampling=self.config.sampling)
+        tables.write(self.workspace.extractions_table, table, schema=schema_with_spec(spec))
         return self.report(rows)
 
     def report(self, rows: Sequence[Row]) -> StageReport:
