@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -100,8 +101,8 @@ def _views(jpegs: pa.BinaryArray) -> list[memoryview]:
     return [memoryview(jpeg.as_buffer()) for jpeg in jpegs]
 
 
-def _rows(table: pa.Table, columns: tuple[str, ...]) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = table.select(list(columns)).to_pylist()
+def _rows(table: pa.Table, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = table.select(list(columns)).to_pylist()
     return rows
 
 

@@ -8,23 +8,20 @@ Reads the tables of videos, splits and extractions and the faces files; writes `
 last of all, ``records/index.json``. ``records_check.py`` proves the result.
 """
 
-import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import tensorflow as tf
-from pydantic import ValidationError
 
 from deepfake_core import files, receipts, tables
 from deepfake_core.config import RecordsConfig
+from deepfake_core.data.extraction_spec import read_extraction_spec
 from deepfake_core.data.face_files import FaceFile, list_face_files
 from deepfake_core.data.records_check import verify_records
 from deepfake_core.data.records_index import (
-    ExtractionSpec,
     RecordsIndex,
     Shard,
     SplitRecords,
@@ -34,15 +31,12 @@ from deepfake_core.data.records_index import (
 )
 from deepfake_core.data.shards import Spill, Target, in_threads
 from deepfake_core.data.split import refuse_torn_groups
-from deepfake_core.errors import DeepfakeError, SplitError, StaleInput, WorkspaceError
+from deepfake_core.errors import DeepfakeError, SplitError, WorkspaceError
 from deepfake_core.progress import SILENT, Progress
 from deepfake_core.report import Cell, StageReport
 from deepfake_core.workspace import SPLITS, Workspace
 
 __all__ = ["verify_records", "write_records"]
-
-SPEC_KEY = b"deepfake.spec"
-"""Where the table of extractions keeps, as JSON, how its faces were made."""
 
 SPARE_BYTES = 64 << 20
 """Free space that must be left beyond what the shards take."""
@@ -72,7 +66,7 @@ def write_records(workspace: Workspace, *, config: RecordsConfig, progress: Prog
             return work.found
         splits = tables.read(workspace.splits_table, schema=tables.SPLITS)
         refuse_torn_groups(splits)
-        spec = _read_spec(workspace)
+        spec = read_extraction_spec(workspace)
         everything = list_face_files(workspace, splits)
         face_files = [face_file for face_file in everything if face_file.split is not None]
         _refuse_empty_splits(face_files)
@@ -128,19 +122,6 @@ def _is_whole(workspace: Workspace) -> bool:
     except DeepfakeError:
         return False
     return True
-
-
-def _read_spec(workspace: Workspace) -> ExtractionSpec:
-    tables.check(workspace.extractions_table, schema=tables.EXTRACTIONS)
-    stored = (pq.read_schema(workspace.extractions_table).metadata or {}).get(SPEC_KEY)
-    try:
-        return ExtractionSpec.model_validate(json.loads(stored or b"null"))
-    except (ValueError, ValidationError):
-        message = (
-            f"{workspace.extractions_table} does not say how its faces were made (no {SPEC_KEY.decode()!r}). "
-            f"Extract again: deepfake extract --workspace {workspace.root}"
-        )
-        raise StaleInput(message) from None
 
 
 def _refuse_empty_splits(face_files: Sequence[FaceFile]) -> None:

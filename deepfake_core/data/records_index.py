@@ -9,28 +9,15 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError
 
 from deepfake_core import files
+from deepfake_core.data.extraction_spec import ExtractionSpec
 from deepfake_core.errors import MissingInput, WorkspaceError
-from deepfake_core.specs import DetectorSpec, FaceSpec, SamplingSpec, Sha256, Spec
+from deepfake_core.specs import Sha256, Spec
 from deepfake_core.workspace import Workspace
 
 SCHEMA = 1
 """Version of the index and of the features in the records."""
 
 Count = Annotated[int, Field(ge=0)]
-
-
-class ExtractionSpec(Spec):
-    """How the faces were made: what a model that is trained on them has to remember.
-
-    Attributes:
-        face: how they were cropped.
-        detector: how they were found, with the digest of the weights.
-        sampling: on which frames.
-    """
-
-    face: FaceSpec
-    detector: DetectorSpec
-    sampling: SamplingSpec
 
 
 class Shard(Spec):

@@ -156,12 +156,15 @@ class Spill:
         rows = np.fromfile(_rows_of(bucket), dtype=np.uint64).reshape(-1, 3)
         rows = rows[np.argsort(rows[:, 0], kind="stable")]
         digest = hashlib.sha256()
-        with files.replacing(target.path) as temporary:
-            with bucket.open("rb") as source, temporary.open("wb", buffering=COPY_BUFFER_BYTES) as stream:
-                for _, start, size in rows.tolist():
-                    record = os.pread(source.fileno(), size, start)
-                    digest.update(record)
-                    stream.write(record)
+        with (
+            files.replacing(target.path) as temporary,
+            bucket.open("rb") as source,
+            temporary.open("wb", buffering=COPY_BUFFER_BYTES) as stream,
+        ):
+            for _, start, size in rows.tolist():
+                record = os.pread(source.fileno(), size, start)
+                digest.update(record)
+                stream.write(record)
         shard = Shard(path=target.stored, faces=len(rows), bytes=int(rows[:, 2].sum()), sha256=digest.hexdigest())
         files.write_json(self._receipt(target), shard.model_dump(mode="json"))
         bucket.unlink()

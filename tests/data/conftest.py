@@ -1,6 +1,5 @@
 """Workspaces whose faces are extracted and whose records are still to be written."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from deepfake_core import files, receipts, tables
 from deepfake_core.config import DownloadConfig, ExtractConfig, SplitConfig, ValidateConfig
+from deepfake_core.data.extraction_spec import ExtractionSpec, schema_with_spec
 from deepfake_core.report import StageReport
 from deepfake_core.specs import DetectorSpec, FaceSpec, SamplingSpec
 from deepfake_core.workspace import Workspace
@@ -119,13 +119,8 @@ def finish_stages(
     *,
     size: int,
 ) -> None:
-    spec = {
-        "face": FaceSpec(size=size).model_dump(mode="json"),
-        "detector": DetectorSpec(name="haar").model_dump(mode="json"),
-        "sampling": SamplingSpec().model_dump(mode="json"),
-    }
-    schema = tables.EXTRACTIONS
-    schema = schema.with_metadata({**schema.metadata, b"deepfake.spec": json.dumps(spec, sort_keys=True).encode()})
+    spec = ExtractionSpec(face=FaceSpec(size=size), detector=DetectorSpec(name="haar"), sampling=SamplingSpec())
+    schema = schema_with_spec(spec)
     tables.write(workspace.videos_table, tables.from_rows(videos, tables.VIDEOS), schema=tables.VIDEOS)
     tables.write(workspace.splits_table, tables.from_rows(splits, tables.SPLITS), schema=tables.SPLITS)
     tables.write(workspace.extractions_table, tables.from_rows(extractions, tables.EXTRACTIONS), schema=schema)

@@ -1,20 +1,16 @@
 """Each face is written exactly once, in the same place for the same seed, whoever writes and whoever is killed."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import tracemalloc
 from collections import Counter
-from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from deepfake_core import files, receipts, tables
+from deepfake_core import files, tables
 from deepfake_core.config import RecordsConfig, SplitConfig
 from deepfake_core.data import records, shards
 from deepfake_core.data.records import verify_records, write_records
