@@ -58,13 +58,13 @@ class Sample:
 
 
 def video_sample(predictions: pa.Table) -> Sample:
-    """Return the videos of a predictions table (``tables.PREDICTIONS``); those without a score are left out.
+    """Return the videos of a predictions table (``tables.PREDICTIONS``); the undecidable ones are left out.
 
     Raises:
         ValueError: a video key (method, compression, name) stands in it twice.
     """
     _refuse_repeated_keys(predictions)
-    predictions = predictions.filter(predictions["score"].is_valid())
+    predictions = predictions.filter(pc.not_equal(predictions["verdict"], "undecidable"))
     return _sample(predictions, scores=np.asarray(predictions["score"].to_numpy(), dtype=np.float64))
 
 
