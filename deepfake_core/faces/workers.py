@@ -18,7 +18,7 @@ import time
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ TICK_SECONDS = 0.2
 """How often clocks and memory are looked at."""
 START_ATTEMPTS = 3
 """Workers in a row that may die before they are ready."""
+START_SECONDS = 120.0
+"""Time for a process to import its modules and make its state, on a machine that is busy."""
 MIB = 1 << 20
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -86,7 +88,7 @@ def supervise(
         memory_mb: limit of a process' resident memory, in MiB.
 
     Raises:
-        DeepfakeError: what ``setup`` raised, or no worker can be started.
+        DeepfakeError: what ``setup`` raised; what ``function`` raised, other than MediaError; or no worker starts.
     """
     task = _Task(function, setup, setup_argument)
     if multiprocessing.current_process().daemon:
@@ -104,12 +106,18 @@ class _Task:
         return None if self.setup is None else self.setup(self.setup_argument)
 
     def outcome(self, state: Any, key: str, payload: Any) -> Outcome:
-        """Do one job. This is the one place where whatever a bad input causes becomes a row."""
+        """Do one job. This is the one place where whatever a bad input causes becomes a row.
+
+        Raises:
+            DeepfakeError: any but MediaError is about the run, such as a full disk, and not about the input.
+        """
         began = time.monotonic()
         try:
             value = self.function(state, payload)
         except MediaError as error:
             return Outcome(key, "failed", reason=str(error), seconds=time.monotonic() - began)
+        except DeepfakeError:
+            raise
         except Exception as error:  # noqa: BLE001
             reason = f"{type(error).__name__}: {error}"
             return Outcome(key, "crashed", reason=reason, seconds=time.monotonic() - began)
@@ -131,7 +139,7 @@ class _Worker:
     ready: bool = False
     job: str | None = None
     began: float = 0.0
-    ended: bool = field(default=False)
+    ended: bool = False
 
     def memory(self) -> int:
         """Return the resident bytes of the process; zero once it is gone."""
@@ -178,10 +186,10 @@ class _Supervisor:
     def _start(self) -> _Worker:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(theirs, self._task), daemon=True)
-        with _without_main():
+        with _STARTING, _without_main(), _without_interrupt():
             process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, began=time.monotonic())
 
     def _give(self, worker: _Worker, job: tuple[str, Any]) -> None:
         worker.job, worker.began = job[0], time.monotonic()
@@ -218,11 +226,12 @@ class _Supervisor:
         memory = worker.memory()
         if memory > self._memory_mb * MIB:
             worker.end()
-            reason = f"stopped at {memory // MIB} MiB of memory; the limit is {self._memory_mb} MiB"
+            reason = f"stopped: its worker needed more than {self._memory_mb} MiB of memory, the limit"
             return self._ended(worker, "memory", reason, seconds)
-        if worker.job is not None and seconds > self._seconds:
+        limit = self._seconds if worker.ready else START_SECONDS
+        if seconds > limit and (worker.job is not None or not worker.ready):
             worker.end()
-            return self._ended(worker, "timeout", f"stopped after {self._seconds:g} seconds, the limit", seconds)
+            return self._ended(worker, "timeout", f"stopped after {limit:g} seconds, the limit", seconds)
         return None
 
     def _dead(self, worker: _Worker) -> Outcome | None:
@@ -256,30 +265,41 @@ def _without_main() -> Iterator[None]:
     A spawned process would import it again; that is Prefect's engine in a flow and may be a script that trains. Jobs
     are functions of importable modules, so no worker needs it.
     """
-    with _STARTING:
-        program = sys.modules["__main__"]
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = program
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
+
+
+@contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Let a process inherit that Ctrl-C is ignored: it reaches the whole group, and the supervisor tidies up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _work(pipe: Any, task: _Task) -> None:
     """Be a worker: make the state, then do jobs until the supervisor goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor tidies up
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also where it was started from a thread
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
-    try:
-        state = task.state()
-    except DeepfakeError as error:
-        pipe.send(error)
-        return
-    pipe.send("ready")
-    with suppress(EOFError, BrokenPipeError):
-        while True:
-            key, payload = pipe.recv()
-            pipe.send(task.outcome(state, key, payload))
+    with suppress(EOFError, BrokenPipeError):  # the supervisor went away
+        try:
+            state = task.state()
+            pipe.send("ready")
+            while True:
+                key, payload = pipe.recv()
+                pipe.send(task.outcome(state, key, payload))
+        except DeepfakeError as error:
+            pipe.send(error)
 
 
 def _end_with_parent() -> None:

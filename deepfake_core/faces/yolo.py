@@ -5,6 +5,7 @@ ONNX exports work; five key points become landmarks. A ``.pt`` file is a pickle 
 hand over only files whose SHA-256 was verified (``weights.resolve_weights``).
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from deepfake_core.errors import DeviceError, WeightsError
 from deepfake_core.faces.box import Box, usable
 from deepfake_core.faces.video import Image
 from deepfake_core.specs import DetectorSpec
+
+_LOG = logging.getLogger(__name__)
 
 DEFAULT_SIDE = 640
 """What Ultralytics itself takes when nobody says otherwise."""
@@ -45,21 +48,13 @@ class YoloDetector:
         except (RuntimeError, TypeError, ValueError, AttributeError, EOFError, KeyError) as error:
             message = f"{weights} is no model that Ultralytics can load ({error})."
             raise WeightsError(message) from error
-        names = self._model.names
-        if spec.class_id not in names:
-            known = ", ".join(f"{number} {name}" for number, name in list(names.items())[:5])
-            message = f"{weights.name} has no class {spec.class_id}. It knows {len(names)}: {known}, …"
-            raise WeightsError(message)
-
-    @property
-    def class_name(self) -> str:
-        """What the class is called by its weights, such as ``person``."""
-        return str(self._model.names[self._spec.class_id])
+        self._check_class(weights)
 
     def detect(self, frames: Sequence[Image]) -> list[list[Box]]:
         """Find the boxes of the class in each frame; frames of one call have one size."""
         if not frames:
             return []
+        self._set_threads()
         results = self._model.predict(
             list(frames),
             imgsz=self._side,
@@ -69,10 +64,24 @@ class YoloDetector:
             device=self._device,
             verbose=False,
         )
-        # Ultralytics sets PyTorch's threads anew, to one fewer than cores, whenever it picks a device.
+        return [self._boxes(result) for result in results]
+
+    def _set_threads(self) -> None:
+        """Set PyTorch's threads: Ultralytics makes them one fewer than cores whenever it picks a device."""
         if self._device == "cpu" and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        return [self._boxes(result) for result in results]
+
+    def _check_class(self, weights: Path) -> None:
+        names = self._model.names
+        name = names.get(self._spec.class_id)
+        if name is None:
+            known = ", ".join(f"{number} {name}" for number, name in list(names.items())[:5])
+            message = f"{weights.name} has no class {self._spec.class_id}. It knows {len(names)}: {known}, …"
+            raise WeightsError(message)
+        if "face" not in name.lower():
+            _LOG.warning(
+                "class %d of %s is %r: the crops will show that, not faces", self._spec.class_id, weights.name, name
+            )
 
     def _boxes(self, result: Any) -> list[Box]:
         height, width = result.orig_shape
