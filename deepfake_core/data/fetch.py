@@ -20,7 +20,6 @@ from deepfake_core import files
 from deepfake_core.errors import DownloadError
 
 LONGEST_WAIT_SECONDS = 60.0
-CHUNK_BYTES = 1 << 16
 _GONE = (404, 410)
 _PASSING = (408, 425, 429)  # and all of 5xx
 
@@ -164,7 +163,7 @@ def _receive(answer: httpx.Response, part: Path, *, start: int, stop: Event, on_
     with part.open("r+b" if part.exists() else "wb") as stream:
         stream.truncate(start)
         stream.seek(start)
-        for chunk in answer.iter_raw(CHUNK_BYTES):
+        for chunk in answer.iter_raw():  # as they come: a broken connection must lose none
             if stop.is_set():
                 raise Stopped
             stream.write(chunk)

@@ -1,0 +1,286 @@
+"""Downloading from a server of FaceForensics++ that misbehaves in every way the real ones do."""
+
+import json
+import threading
+
+import pytest
+
+from deepfake_core import tables
+from deepfake_core.config import DownloadConfig
+from deepfake_core.data import faceforensics
+from deepfake_core.data.download import accept_terms, download_videos
+from deepfake_core.errors import DownloadError, TermsNotAccepted
+
+ORIGINALS = "/v3/original_sequences/youtube/c40/videos"
+FAKES = "/v3/manipulated_sequences/Deepfakes/c40/videos"
+
+
+@pytest.fixture
+def space(workspace, verified):
+    """Return a workspace whose user accepted the terms; videos are verified in this process, which is quick."""
+    accept_terms(workspace)
+    return workspace
+
+
+def rows_by_name(workspace):
+    rows = tables.read(workspace.videos_table, schema=tables.VIDEOS).to_pylist()
+    return {row["name"]: row for row in rows}
+
+
+def assert_intact(workspace, server, *, but=()):
+    """Every file of the server lies in the workspace with the server's bytes, and nothing half done beside it."""
+    for path, body in server.content.items():
+        mine = workspace.videos / path.removeprefix("/v3/")
+        if path in but:
+            assert not mine.exists()
+        else:
+            assert mine.read_bytes() == body
+    assert not list(workspace.videos.rglob("*.part*"))
+
+
+def test_the_terms_of_use_come_first(workspace, server, config_of, verified):
+    with pytest.raises(TermsNotAccepted, match=r"FaceForensics_TOS\.pdf.*--accept-terms"):
+        download_videos(workspace, config=config_of(server))
+    assert server.requests == []
+
+    accept_terms(workspace)
+    assert download_videos(workspace, config=config_of(server)).failed == 0
+
+
+def test_a_whole_download_is_verified_and_found_by_the_next_run(space, server, config_of):
+    report = download_videos(space, config=config_of(server))
+
+    assert_intact(space, server)
+    assert (report.counts["videos"], report.counts["ok"], report.failed) == (8, 8, 0)
+    row = rows_by_name(space)["183_253"]
+    assert row["video_id"] == "ffpp/Deepfakes/c40/183_253"
+    assert (row["target"], row["source"], row["label"], row["width"], row["frames"]) == ("183", "253", 1, 96, 5)
+    assert row["path"] == "videos/manipulated_sequences/Deepfakes/c40/videos/183_253.mp4"
+
+    asked = len(server.requests)
+    assert download_videos(space, config=config_of(server)).outcome == "found"
+    assert len(server.requests) == asked
+
+
+def test_a_misbehaving_server_still_gives_every_file_but_the_missing_one(workspace, server, config_of):
+    accept_terms(workspace)
+    server.connection_limit = 4
+    server.faults |= {
+        f"{ORIGINALS}/183.mp4": ["drop", "drop", "503", "drop"],
+        f"{ORIGINALS}/253.mp4": ["hang"],
+        f"{ORIGINALS}/469.mp4": ["drop", "always ignore range"],
+        f"{ORIGINALS}/481.mp4": ["redirect"],
+        f"{FAKES}/183_253.mp4": ["truncate"],
+        f"{FAKES}/253_183.mp4": ["always 404"],
+        f"{FAKES}/469_481.mp4": ["garbage"],
+        f"{FAKES}/481_469.mp4": ["503", "500"],
+    }
+
+    report = download_videos(workspace, config=config_of(server))
+
+    missing = f"{FAKES}/253_183.mp4"
+    assert_intact(workspace, server, but=[missing])
+    assert server.most_connections <= 4
+    assert report.failed == 1
+    row = rows_by_name(workspace)["253_183"]
+    assert row["status"] == "missing"
+    assert "404" in row["reason"]
+    assert {row["status"] for name, row in rows_by_name(workspace).items() if name != "253_183"} == {"ok"}
+
+    server.faults.clear()
+    server.requests.clear()
+    report = download_videos(workspace, config=config_of(server))
+
+    assert [path for path in server.fetched() if path.endswith(".mp4")] == [missing]
+    assert report.failed == 0
+    assert_intact(workspace, server)
+    assert download_videos(workspace, config=config_of(server)).outcome == "found"
+
+
+def test_a_missing_file_leaves_the_table_as_it_is_while_it_stays_missing(space, server, config_of):
+    del server.content[f"{ORIGINALS}/183.mp4"]
+    first = download_videos(space, config=config_of(server))
+    before = space.videos_table.read_bytes()
+
+    again = download_videos(space, config=config_of(server))
+
+    assert (first.failed, again.failed, again.outcome) == (1, 1, "done")
+    assert space.videos_table.read_bytes() == before
+
+
+def test_the_file_lists_of_an_earlier_run_serve_while_the_server_is_down(space, server, config_of):
+    server.faults[f"{ORIGINALS}/183.mp4"] = ["always 404"]
+    download_videos(space, config=config_of(server))
+    server.faults["/v3/misc/filelist.json"] = ["always 503"]
+    server.faults[f"{ORIGINALS}/183.mp4"] = []
+
+    report = download_videos(space, config=config_of(server))
+
+    assert report.failed == 0
+    assert any("filelist.json" in note and "earlier run" in note for note in report.notes)
+
+
+def test_a_file_damaged_on_disk_is_fetched_again(space, server, config_of):
+    download_videos(space, config=config_of(server))
+    path = space.videos / "original_sequences/youtube/c40/videos/469.mp4"
+    path.write_bytes(path.read_bytes()[:1000])
+
+    report = download_videos(space, config=config_of(server))
+
+    assert report.failed == 0
+    assert_intact(space, server)
+
+
+def test_a_file_that_is_no_video_on_the_server_is_an_unreadable_row(space, server, config_of):
+    server.content[f"{ORIGINALS}/183.mp4"] = b"<html>not today</html>"
+
+    report = download_videos(space, config=config_of(server))
+
+    row = rows_by_name(space)["183"]
+    assert report.failed == 1
+    assert row["status"] == "unreadable"
+    assert "183.mp4" in row["reason"]
+
+
+def test_a_killed_download_goes_on_where_it_stopped(space, server, config_of, wait_until):
+    path = f"{ORIGINALS}/183.mp4"
+    body = server.content[path]
+    part = space.videos / "original_sequences/youtube/c40/videos/.183.mp4.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(body[:5000])
+    note = {"validator": None, "total": len(body)}
+    part.with_name(".183.mp4.part.json").write_text(json.dumps(note))
+
+    download_videos(space, config=config_of(server))
+
+    assert ("GET", path, "bytes=5000-") in server.requests
+    assert_intact(space, server)
+
+
+def test_num_videos_takes_the_first_of_each_set(space, server, config_of):
+    download_videos(space, config=config_of(server, num_videos=2))
+
+    assert sorted(rows_by_name(space)) == ["183", "183_253", "253", "253_183"]
+
+
+def test_actors_and_masks_have_their_own_lists_and_places(space, empty_server, video_bytes, config_of):
+    names = {"actors": ["01__kitchen_pan"], "DeepFakesDetection": ["01_02__kitchen_pan__ABCDEFGH"]}
+    empty_server.content = {
+        "/v3/misc/deepfake_detection_filenames.json": json.dumps(names).encode(),
+        "/v3/original_sequences/actors/c40/videos/01__kitchen_pan.mp4": video_bytes("actor"),
+        **{
+            f"/v3/manipulated_sequences/DeepFakeDetection/{kind}/videos/01_02__kitchen_pan__ABCDEFGH.mp4": video_bytes(
+                kind
+            )
+            for kind in ("c40", "masks")
+        },
+    }
+    sets = ("DeepFakeDetection_original", "DeepFakeDetection")
+
+    report = download_videos(space, config=config_of(empty_server, datasets=sets, masks=True))
+
+    rows = rows_by_name(space)
+    assert_intact(space, empty_server)
+    assert report.counts["videos"] == 2
+    assert rows["01__kitchen_pan"]["video_id"] == "dfd/original/c40/01__kitchen_pan"
+    fake = rows["01_02__kitchen_pan__ABCDEFGH"]
+    assert (fake["dataset"], fake["target"], fake["source"]) == ("dfd", "01", "02")
+
+
+def test_a_missing_mask_is_counted_and_named(space, server, config_of):
+    report = download_videos(space, config=config_of(server, masks=True))
+
+    assert report.failed == 4
+    assert any("4 masks" in note and "183_253.mp4" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("name", ["../../../escape", "/etc/passwd", "..", "a/b", "C:\\evil", "", ".hidden", "x\ny"])
+def test_a_name_that_would_leave_the_folder_is_refused_before_anything_is_fetched(space, server, config_of, name):
+    server.content["/v3/misc/filelist.json"] = json.dumps([["183", name]]).encode()
+
+    with pytest.raises(DownloadError, match="no file leaves its folder"):
+        download_videos(space, config=config_of(server))
+
+    assert not [path for path in server.fetched() if path.endswith(".mp4")]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b"[1, 2]", b'[["183"]]', b'[["183", 7]]'])
+def test_a_list_that_is_no_list_of_pairs_is_refused(space, server, config_of, body):
+    server.content["/v3/misc/filelist.json"] = body
+
+    with pytest.raises(DownloadError, match=r"filelist\.json"):
+        download_videos(space, config=config_of(server))
+
+
+def test_no_server_at_all_is_an_error_that_names_it(space, server, config_of):
+    server.faults["/v3/misc/filelist.json"] = ["always 503"]
+
+    with pytest.raises(DownloadError, match=r"no server gives misc/filelist\.json.*127\.0\.0\.1"):
+        download_videos(space, config=config_of(server))
+
+
+def test_a_server_that_gives_no_video_at_all_is_an_error(space, server, config_of):
+    server.content = {"/v3/misc/filelist.json": server.content["/v3/misc/filelist.json"]}
+
+    with pytest.raises(DownloadError, match=r"none of the 8 videos.*404"):
+        download_videos(space, config=config_of(server))
+
+
+def test_a_dead_first_server_is_passed_over(space, server, config_of, monkeypatch):
+    monkeypatch.setattr(
+        faceforensics, "SERVERS", {"EU2": "http://127.0.0.1:9/", "EU": server.url, "CA": "http://127.0.0.1:9/"}
+    )
+
+    report = download_videos(space, config=config_of(server, server_url=None, attempts=4))
+
+    assert report.failed == 0
+    assert_intact(space, server)
+
+
+def test_the_servers_are_asked_in_the_published_order():
+    hosts = [url.split("/")[2] for url in faceforensics.server_urls(DownloadConfig())]
+
+    assert hosts == ["kaldir.vc.in.tum.de", "canis.vc.in.tum.de:8100", "falas.cmpt.sfu.ca:8100"]
+    assert faceforensics.server_urls(DownloadConfig(server="CA"))[0].endswith("sfu.ca:8100/")
+    assert faceforensics.terms_url(DownloadConfig()) == (
+        "http://kaldir.vc.in.tum.de/faceforensics/webpage/FaceForensics_TOS.pdf"
+    )
+
+
+def test_a_download_that_does_not_fit_on_the_disk_does_not_start(space, server, config_of, monkeypatch):
+    monkeypatch.setattr(faceforensics.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+
+    with pytest.raises(DownloadError, match=r"needs about .* kB, and 1\.0 kB are free"):
+        download_videos(space, config=config_of(server))
+
+    assert not [path for path in server.fetched() if path.endswith(".mp4")]
+
+
+def test_ctrl_c_ends_at_once_and_keeps_what_came(space, server, config_of, wait_until):
+    server.faults[f"{ORIGINALS}/253.mp4"] = ["always hang"]
+    hung = lambda: f"{ORIGINALS}/253.mp4" in server.fetched()  # noqa: E731
+
+    class Interrupting:
+        def bar(self, *_, **__):
+            return self
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def advance(self):
+            """Count nothing."""
+
+        def say(self, _):
+            if hung():
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download_videos(space, config=config_of(server, timeout_seconds=20.0), progress=Interrupting())
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("download") and thread.is_alive()]
+    server.faults.clear()
+    assert download_videos(space, config=config_of(server)).failed == 0
+    assert_intact(space, server)

@@ -1,0 +1,192 @@
+"""One transfer over a connection that breaks."""
+
+from threading import Event
+
+import httpx
+import pytest
+
+from deepfake_core.data.fetch import NotOnServer, Patience, Stopped, TransferBroken, fetch_once, part_of
+from deepfake_core.data.pace import Pace, in_bytes, in_time
+from deepfake_core.data.servers import Fetcher, Servers
+
+BODY = bytes(range(256)) * 400
+
+
+@pytest.fixture
+def client():
+    with httpx.Client(timeout=0.5, follow_redirects=True) as client:
+        yield client
+
+
+@pytest.fixture
+def server(empty_server):
+    empty_server.content["/183.mp4"] = BODY
+    return empty_server
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "videos" / "183.mp4"
+
+
+def try_once(client, server, target):
+    fetch_once(client, f"{server.url}183.mp4", target, stop=Event())
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(client, server, target):
+    server.faults["/183.mp4"] = ["drop"]
+    with pytest.raises(TransferBroken):
+        try_once(client, server, target)
+    assert not target.exists()
+    came = part_of(target).stat().st_size
+    assert 0 < came < len(BODY)
+
+    try_once(client, server, target)
+
+    assert target.read_bytes() == BODY
+    assert server.requests[-1][2] == f"bytes={came}-"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_bytes_of_two_versions_are_never_mixed(client, server, target):
+    server.faults["/183.mp4"] = ["drop"]
+    with pytest.raises(TransferBroken):
+        try_once(client, server, target)
+    server.content["/183.mp4"] = changed = BODY[::-1]
+
+    try_once(client, server, target)
+
+    assert target.read_bytes() == changed
+
+
+def test_a_server_that_ignores_range_starts_the_file_over(client, server, target):
+    server.faults["/183.mp4"] = ["drop", "always ignore range"]
+    with pytest.raises(TransferBroken):
+        try_once(client, server, target)
+
+    try_once(client, server, target)
+
+    assert target.read_bytes() == BODY
+
+
+def test_a_part_that_is_already_whole_is_taken(client, server, target):
+    target.parent.mkdir()
+    part_of(target).write_bytes(BODY)
+
+    try_once(client, server, target)
+
+    assert target.read_bytes() == BODY
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(client, server, target):
+    target.parent.mkdir()
+    part_of(target).write_bytes(BODY + b"more")
+
+    with pytest.raises(TransferBroken, match="shorter"):
+        try_once(client, server, target)
+    try_once(client, server, target)
+
+    assert target.read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("404", NotOnServer, "no such file"),
+        ("403", NotOnServer, "403"),
+        ("503", TransferBroken, "503"),
+        ("hang", TransferBroken, "fell silent"),
+    ],
+)
+def test_what_went_wrong_is_said_in_words(client, server, target, fault, error, words):
+    server.faults["/183.mp4"] = [fault]
+
+    with pytest.raises(error, match=words):
+        try_once(client, server, target)
+
+
+def test_patience_counts_only_tries_that_bring_nothing(client, server, target):
+    server.faults["/183.mp4"] = ["drop"] * 7
+    fetcher = Fetcher(client, Servers([server.url]), Patience(2, 0.001))
+
+    fetcher.fetch("183.mp4", target)
+
+    assert target.read_bytes() == BODY
+    assert len(server.requests) == 8
+
+
+def test_patience_ends(client, server, target):
+    server.faults["/183.mp4"] = ["always 503"]
+    fetcher = Fetcher(client, Servers([server.url]), Patience(3, 0.001))
+
+    with pytest.raises(TransferBroken, match="503"):
+        fetcher.fetch("183.mp4", target)
+
+    assert len(server.requests) == 3
+
+
+def test_waiting_ends_when_the_run_is_ended(client, server, target):
+    server.faults["/183.mp4"] = ["always 503"]
+    stop = Event()
+    stop.set()
+
+    with pytest.raises(Stopped):
+        Fetcher(client, Servers([server.url]), Patience(3, 60.0, stop)).fetch("183.mp4", target)
+
+
+def test_a_file_that_one_server_lacks_comes_from_another(client, server, target):
+    server.content |= {"/one/469.mp4": BODY, "/two/183.mp4": BODY}
+    servers = Servers([f"{server.url}one", f"{server.url}two/"])
+
+    Fetcher(client, servers, Patience(2, 0.001)).fetch("183.mp4", target)
+
+    assert target.read_bytes() == BODY
+    assert servers.best(but=set()) == f"{server.url}one/"
+
+
+def test_a_file_that_no_server_has_is_not_asked_for_again_and_again(client, server, target):
+    servers = Servers([server.url, "http://127.0.0.1:9/"])
+
+    with pytest.raises(NotOnServer, match=r"404.*no connection"):
+        Fetcher(client, servers, Patience(5, 0.001)).fetch("none.mp4", target)
+
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_fails_moves_behind_the_others_and_back():
+    servers = Servers(["http://one/", "http://two/"])
+
+    for _ in range(8):
+        servers.failed("http://one/", unreachable=False)
+    assert servers.best(but=set()) == "http://two/"
+    servers.worked("http://one/")
+    assert servers.best(but=set()) == "http://one/"
+    assert servers.best(but={"http://one/", "http://two/"}) is None
+
+
+def test_a_redirect_to_another_protocol_is_not_followed(client, server, target, monkeypatch):
+    server.faults["/183.mp4"] = ["redirect"]
+    server.url = "ftp://127.0.0.1/"
+
+    with pytest.raises(NotOnServer, match="leads nowhere"):
+        fetch_once(client, f"http://127.0.0.1:{server.server_address[1]}/183.mp4", target, stop=Event())
+
+
+def test_a_disk_that_cannot_be_written_ends_the_run_in_words(client, server, target):
+    from deepfake_core.errors import DownloadError
+
+    target.parent.mkdir()
+    part_of(target).mkdir()
+
+    with pytest.raises(DownloadError, match="cannot write") as error:
+        try_once(client, server, target)
+    assert not isinstance(error.value, TransferBroken)
+
+
+def test_rate_and_time_left_are_told_in_words():
+    pace = Pace(expected_bytes=1e9)
+    pace.add(1000)
+
+    assert pace.remark().endswith(" left")
+    assert [in_bytes(count) for count in (999, 1500, 12.34e9, 5e13)] == ["999 B", "1.5 kB", "12.3 GB", "50.0 TB"]
+    assert [in_time(seconds) for seconds in (None, 7, 75, 7500)] == ["unknown time", "7 s", "1 min 15 s", "2 h 05 min"]
