@@ -30,6 +30,7 @@ Image = np.ndarray[Any, np.dtype[np.uint8]]
 Convert = Literal["frame", "planes"]
 
 _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+_OPENCVS = Interpolation.BICUBIC
 _STILL_IMAGES = ("image2", "_pipe")
 _SUBSAMPLING = {"yuv420p": (2, 2), "yuvj420p": (2, 2), "yuv422p": (2, 1), "yuvj422p": (2, 1), "yuv444p": (1, 1)}
 
@@ -110,7 +111,8 @@ class SampledFrame:
     def bgr(self) -> Image:
         """Return the whole frame, (height, width, 3) uint8 BGR: the bytes of ``cv2.VideoCapture.read``."""
         if self._bgr is None:
-            self._bgr = self._upright(self._reformatter.reformat(self._picture, format="bgr24").to_ndarray())
+            converted = self._reformatter.reformat(self._picture, format="bgr24", interpolation=_OPENCVS)
+            self._bgr = self._upright(converted.to_ndarray())
         return self._bgr
 
     def small(self, longest_side: int) -> Image:
@@ -152,7 +154,7 @@ class SampledFrame:
             rows, columns = -(-height // step_y), -(-width // step_x)
             row, column = top // step_y, left // step_x
             _pixels(target)[:rows, :columns] = _pixels(source)[row : row + rows, column : column + columns]
-        pixels: Image = part.to_ndarray(format="bgr24")
+        pixels: Image = part.reformat(format="bgr24", interpolation=_OPENCVS).to_ndarray()
         return pixels[y1 - top : y2 - top, x1 - left : x2 - left]
 
     def _upright(self, pixels: Any) -> Image:
