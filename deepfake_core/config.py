@@ -79,7 +79,7 @@ class SampleConfig(Section):
         workers: processes that render; null: one a core.
     """
 
-    enabled: bool = False
+    enabled: Annotated[bool, WHERE_OR_HOW_FAST] = False
     identities: Annotated[int, Field(ge=6, le=1000, multiple_of=2)] = 64
     frames: Annotated[int, Field(ge=4, le=1000)] = 16
     width: Annotated[int, Field(ge=160, le=1920, multiple_of=16)] = 448

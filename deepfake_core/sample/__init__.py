@@ -1,5 +1,7 @@
 """The embedded data set: FaceForensics++-shaped videos of people who do not exist.
 
+::
+
     people         who appears: face, skin, hair, light, room, camera
     geometry       where a camera ray meets a head
     textures       the maps that wrap a head
@@ -10,6 +12,7 @@
     manipulations  Deepfakes, Face2Face, FaceSwap, NeuralTextures, in kind
     encoding       frames to H.264
     layout         names, folders and lists of FaceForensics++
+    pair           every video of two people
     dataset        all of it, in parallel, resumable
 """
 

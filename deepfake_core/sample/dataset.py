@@ -3,37 +3,39 @@
 Below the folder: ``original_sequences/youtube/<compression>/videos/000.mp4``,
 ``manipulated_sequences/<method>/<compression>/videos/000_001.mp4`` (target_source), the official-style lists in
 ``splits/``, and ``sample.json`` with the digest of every video. Two people that are swapped are one job of one process;
-a finished job leaves a receipt in ``.sample/`` and is not done again.
+a job leaves a receipt in ``.sample/``, and a finished one is not done again.
 """
 
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 from filelock import FileLock, Timeout
 
 from deepfake_core import files, receipts
 from deepfake_core.config import SampleConfig
-from deepfake_core.errors import ConfigError, WorkspaceBusy
+from deepfake_core.errors import ConfigError, DeepfakeError, WorkspaceBusy
+from deepfake_core.faces.workers import supervise
 from deepfake_core.progress import SILENT, Progress
 from deepfake_core.report import StageReport
 from deepfake_core.sample import layout
-from deepfake_core.sample.encoding import write_videos
 from deepfake_core.sample.layout import Pair
-from deepfake_core.sample.manipulations import Shot, manipulate
-from deepfake_core.sample.motion import moments
-from deepfake_core.sample.people import person
-from deepfake_core.sample.render import make_actor, render_frames
+from deepfake_core.sample.pair import generate_pair, videos_of
 from deepfake_core.stages import stage_named
 from deepfake_core.workspace import Workspace
 
 INDEX = "sample.json"
 RECEIPTS = ".sample"
+
+# A guard against a process that hangs, no budget: a pair of 16 frames takes two seconds and 300 MiB.
+SECONDS_PER_PAIR = 3600.0
+MEMORY_MB = 16384
+
+Digests = dict[str, str]
+"""SHA-256 of each video by its path below the data set's folder."""
 
 
 def sample_videos(workspace: Workspace, *, config: SampleConfig, progress: Progress = SILENT) -> StageReport:
@@ -64,64 +66,30 @@ def generate_sample(directory: Path, *, config: SampleConfig, progress: Progress
     Raises:
         ConfigError: ``directory`` holds something else.
         WorkspaceBusy: another process generates into the same folder.
+        DeepfakeError: a process could not make its videos.
     """
     began = time.monotonic()
     _refuse_strangers(directory)
-    (directory / RECEIPTS).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / RECEIPTS / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        message = f"another process is generating the sample in {directory}. Wait for it, or choose another folder."
-        raise WorkspaceBusy(message) from None
-    try:
+    with _locked(directory):
         files.sweep_temporaries(directory)
-        digest = _digest(config)
-        wanted = layout.pairs(config.identities)
-        found = {pair: made for pair in wanted if (made := _finished(directory, pair, digest)) is not None}
-        to_do = [pair for pair in wanted if pair not in found]
-        made = dict(found)
+        pairs = layout.pairs(config.identities)
+        made = {pair: digests for pair in pairs if (digests := _finished(directory, pair, config=config))}
+        kept = len(made)
+        to_do = [pair for pair in pairs if pair not in made]
         if to_do:
             (directory / INDEX).unlink(missing_ok=True)
-            made |= dict(_generate(directory, to_do, config=config, digest=digest, progress=progress))
-        videos = {path: sha256 for pair in wanted for path, sha256 in sorted(made[pair].items())}
-        _remove_leftovers(directory, keep=set(videos), pairs=wanted)
+            made |= _generate(directory, to_do, config=config, progress=progress)
+        _remove_leftovers(directory, pairs=pairs)
         _write_lists(directory, config=config)
-        files.write_json(directory / INDEX, {"digest": digest, "config": config.fingerprint_values(), "videos": videos})
-    finally:
-        lock.release()
-    return _report(directory, config=config, videos=videos, found=len(found), seconds=time.monotonic() - began)
-
-
-def generate_pair(directory: Path, pair: Pair, *, config: SampleConfig) -> dict[str, str]:
-    """Make every video of two people; return the SHA-256 of each by its path below ``directory``."""
-    size = {"width": config.width, "height": config.height}
-    people = [person(number, seed=config.seed) for number in pair]
-    actors = [make_actor(one, **size) for one in people]
-    motions = [moments(one, frames=config.frames, fps=config.fps, **size) for one in people]
-    videos: dict[str, str] = {}
-    for target, source in ((0, 1), (1, 0)):
-        frames, surfaces = render_frames(actors[target], motions[target], **size)
-        paths = {c: layout.original_path(pair[target], c) for c in config.compressions}
-        videos |= _write(directory, paths, frames, fps=config.fps)
-        shots = [
-            Shot(actors[target], actors[source], *parts)
-            for parts in zip(frames, motions[target], motions[source], surfaces, strict=True)
-        ]
-        for method in config.methods:
-            paths = {c: layout.fake_path(method, pair[target], pair[source], c) for c in config.compressions}
-            videos |= _write(directory, paths, manipulate(shots, method, seed=config.seed), fps=config.fps)
-    return videos
-
-
-def _write(directory: Path, paths: dict[str, Path], frames: list[Any], *, fps: int) -> dict[str, str]:
-    write_videos({compression: directory / path for compression, path in paths.items()}, frames, fps=fps)
-    return {path.as_posix(): files.sha256_of_file(directory / path) for path in paths.values()}
-
-
-def _digest(config: SampleConfig) -> str:
-    values = config.model_dump(mode="json", exclude={"enabled", "workers"})
-    return files.sha256_of_values({"config": values, "schema": stage_named("sample").schema})
+        videos = {path: digest for pair in pairs for path, digest in sorted(made[pair].items())}
+        files.write_json(directory / INDEX, {"digest": _digest(config), "videos": videos})
+    return StageReport(
+        stage="sample",
+        counts=_counts(config),
+        notes=(f"kept {kept} of {len(pairs)} pairs that an earlier run finished",) if kept else (),
+        outputs={"videos": str(directory), "index": str(directory / INDEX)},
+        seconds=time.monotonic() - began,
+    )
 
 
 def _refuse_strangers(directory: Path) -> None:
@@ -133,74 +101,113 @@ def _refuse_strangers(directory: Path) -> None:
     strangers = sorted(path.name for path in directory.iterdir())
     if strangers:
         message = (
-            f"{directory} holds something else (found: {', '.join(strangers[:5])}), which the sample could overwrite. "
-            "Choose an empty folder."
+            f"{directory} holds something that the sample could overwrite (found: {', '.join(strangers[:5])}). "
+            "Choose a new or empty folder."
         )
         raise ConfigError(message)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    folder = directory / RECEIPTS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot write into {directory}: {error.strerror or error}. Choose another folder."
+        raise ConfigError(message) from error
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        message = f"another process generates the sample in {directory}. Wait for it, or choose another folder."
+        raise WorkspaceBusy(message) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _digest(config: SampleConfig) -> str:
+    return files.sha256_of_values({"config": config.fingerprint_values(), "schema": stage_named("sample").schema})
 
 
 def _receipt_path(directory: Path, pair: Pair) -> Path:
     return directory / RECEIPTS / f"{layout.name_of(pair[0])}_{layout.name_of(pair[1])}.json"
 
 
-def _finished(directory: Path, pair: Pair, digest: str) -> dict[str, str] | None:
+def _finished(directory: Path, pair: Pair, *, config: SampleConfig) -> Digests | None:
     """Return the videos of a pair that an earlier run finished, if they are whole and of this configuration."""
     path = _receipt_path(directory, pair)
     if not path.is_file():
         return None
     receipt = files.read_json(path)
-    if receipt["digest"] != digest:
+    digests: Digests = receipt["videos"]
+    if receipt["digest"] != _digest(config):
         return None
-    videos: dict[str, str] = receipt["videos"]
     whole = all(
-        (directory / video).is_file() and files.sha256_of_file(directory / video) == sha256
-        for video, sha256 in videos.items()
+        (directory / video).is_file() and files.sha256_of_file(directory / video) == digest
+        for video, digest in digests.items()
     )
-    return videos if whole else None
+    return digests if whole else None
 
 
-def _generate(
-    directory: Path, to_do: list[Pair], *, config: SampleConfig, digest: str, progress: Progress
-) -> Iterator[tuple[Pair, dict[str, str]]]:
-    workers = min(config.workers or _cores(), len(to_do))
-    videos_a_pair = 2 * (1 + len(config.methods)) * len(config.compressions)
-    # spawned, not forked: a caller's TensorFlow threads do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    with (
-        progress.bar("generating the sample", total=len(to_do) * videos_a_pair, unit="videos") as bar,
-        ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool,
-    ):
-        jobs = {pool.submit(_job, directory, pair, config, digest): pair for pair in to_do}
-        try:
-            for job in as_completed(jobs):
-                yield jobs[job], job.result()
-                bar.advance(videos_a_pair)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _generate(directory: Path, to_do: list[Pair], *, config: SampleConfig, progress: Progress) -> dict[Pair, Digests]:
+    jobs = {layout.name_of(pair[0]): pair for pair in to_do}
+    videos_a_pair = len(videos_of(to_do[0], config=config))
+    made: dict[Pair, Digests] = {}
+    with progress.bar("generating the sample", total=len(to_do) * videos_a_pair, unit="videos") as bar:
+        outcomes = supervise(
+            jobs.items(),
+            function=_make_pair,
+            setup=_same,
+            setup_argument=(directory, config),
+            workers=min(config.workers or os.cpu_count() or 1, len(to_do)),
+            seconds_per_job=SECONDS_PER_PAIR,
+            memory_mb=MEMORY_MB,
+        )
+        for outcome in outcomes:
+            if outcome.status != "ok":
+                message = f"the videos of person {outcome.key} and their partner were not made: {outcome.reason}."
+                raise DeepfakeError(message)
+            made[jobs[outcome.key]] = outcome.value
+            bar.advance(videos_a_pair)
+    return made
 
 
-def _job(directory: Path, pair: Pair, config: SampleConfig, digest: str) -> dict[str, str]:
+def _same(argument: Any) -> Any:
+    return argument
+
+
+def _make_pair(state: tuple[Path, SampleConfig], pair: Pair) -> Digests:
+    """Do one job: the receipt says first which videos are coming, then which came."""
+    directory, config = state
     path = _receipt_path(directory, pair)
-    path.unlink(missing_ok=True)
-    videos = generate_pair(directory, pair, config=config)
-    files.write_json(path, {"digest": digest, "videos": videos})
+    coming = {video.as_posix(): "" for video in videos_of(pair, config=config)}
+    files.write_json(path, {"digest": "", "videos": _promised(path) | coming})
+    digests = generate_pair(directory, pair, config=config)
+    _remove(directory, _promised(path).keys() - digests.keys())
+    files.write_json(path, {"digest": _digest(config), "videos": digests})
+    return digests
+
+
+def _promised(receipt: Path) -> Digests:
+    """Return the videos that a receipt speaks of, finished or not."""
+    videos: Digests = files.read_json(receipt)["videos"] if receipt.is_file() else {}
     return videos
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _remove(directory: Path, videos: set[str]) -> None:
+    for video in videos:
+        (directory / video).unlink(missing_ok=True)
 
 
-def _remove_leftovers(directory: Path, *, keep: set[str], pairs: tuple[Pair, ...]) -> None:
-    """Remove the videos that an earlier, larger configuration left behind."""
-    for path in directory.rglob("*.mp4"):
-        if path.relative_to(directory).as_posix() not in keep:
-            path.unlink()
-    current = {_receipt_path(directory, pair) for pair in pairs}
-    for path in (directory / RECEIPTS).glob("*.json"):
-        if path not in current:
-            path.unlink()
+def _remove_leftovers(directory: Path, *, pairs: tuple[Pair, ...]) -> None:
+    """Remove the people that an earlier, larger configuration made; nothing that this module did not make."""
+    wanted = {_receipt_path(directory, pair) for pair in pairs}
+    for receipt in sorted((directory / RECEIPTS).glob("*.json")):
+        if receipt not in wanted:
+            _remove(directory, set(_promised(receipt)))
+            receipt.unlink()
 
 
 def _write_lists(directory: Path, *, config: SampleConfig) -> None:
@@ -210,14 +217,11 @@ def _write_lists(directory: Path, *, config: SampleConfig) -> None:
     files.write_json(directory / "splits" / "conversion_dict.json", table)
 
 
-def _report(
-    directory: Path, *, config: SampleConfig, videos: dict[str, str], found: int, seconds: float
-) -> StageReport:
+def _counts(config: SampleConfig) -> dict[str, int]:
     originals = config.identities * len(config.compressions)
-    return StageReport(
-        stage="sample",
-        counts={"identities": config.identities, "originals": originals, "fakes": len(videos) - originals},
-        notes=(f"kept {found} finished pairs of an earlier run",) if found else (),
-        outputs={"videos": str(directory), "index": str(directory / INDEX)},
-        seconds=seconds,
-    )
+    return {
+        "identities": config.identities,
+        "pairs": config.identities // 2,
+        "originals": originals,
+        "fakes": originals * len(config.methods),
+    }

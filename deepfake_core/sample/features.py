@@ -92,7 +92,7 @@ def _paint_eye(textures: Textures, person: Person, expression: Expression, side:
 def _eyeball(person: Person, expression: Expression, x: Array, y: Array, lid: Array) -> Array:
     """Return the colour of sclera, iris, pupil and highlight, (rows, columns, 3)."""
     at = (0.22 * expression.gaze[0], -0.06 + 0.10 * expression.gaze[1])
-    radius = np.hypot(x - at[0], y - at[1]) / 0.40
+    radius = np.hypot(x - at[0], y - at[1]) / 0.42
     shade = (1.0 - 0.35 * x * x) * (0.45 + 0.55 * smooth(0.0, 0.34, y - lid))
     ball = SCLERA * (0.3 + 0.7 * min(1.0, 0.45 + float(np.mean(person.skin.tone)))) * shade[..., None]
     iris = np.asarray(person.eyes.iris, np.float32) * (0.55 + 0.75 * smooth(0.35, 0.8, radius))[..., None]
@@ -100,8 +100,8 @@ def _eyeball(person: Person, expression: Expression, x: Array, y: Array, lid: Ar
     ball = ball + smooth(1.06, 0.94, radius)[..., None] * (iris - ball)
     ball = ball * (1.0 - 0.97 * smooth(0.46, 0.36, radius))[..., None]
     glint = person.light.direction
-    spark = bump(x, y, (at[0] + 0.22 * glint[0], at[1] + 0.25 * glint[1]), (0.075, 0.075))
-    return ball + (0.9 * spark)[..., None]
+    spark = bump(x, y, (at[0] + 0.24 * glint[0], at[1] - 0.05 + 0.22 * glint[1]), (0.065, 0.065))
+    return ball + (0.8 * spark)[..., None]
 
 
 def _paint_mouth(textures: Textures, person: Person, expression: Expression) -> None:
@@ -123,7 +123,7 @@ def _paint_mouth(textures: Textures, person: Person, expression: Expression) -> 
     lips = smooth(-1.6 * aa, 1.6 * aa, y - top) * smooth(-2.2 * aa, 2.2 * aa, bottom - y) * inside
     gap = smooth(-aa, aa, y - gap_up) * smooth(-aa, aa, gap_down - y) * inside
     colour = textures.colour[window]
-    _blend(colour, _lip_colour(person, x, y, gap_up, gap_down, bottom), 0.85 * lips)
+    _blend(colour, _lip_colour(person, x, y, gap_up, gap_down, bottom), 0.92 * lips)
     _blend(colour, _inside_of_mouth(expression, x, y, gap_up, gap_down), gap)
     seam = np.exp(-(((y - gap_up) / 0.014) ** 2)) * smooth(1.08, 0.95, np.abs(x)) * 0.7
     colour[..., :3] *= (1.0 - seam)[..., None]
@@ -136,9 +136,9 @@ def _paint_mouth(textures: Textures, person: Person, expression: Expression) -> 
 def _lip_colour(person: Person, x: Array, y: Array, gap_up: Array, gap_down: Array, bottom: Array) -> Array:
     upper = y < 0.5 * (gap_up + gap_down)
     across = np.clip((y - gap_down) / np.maximum(bottom - gap_down, 1e-3), 0, 1)
-    shade = np.where(upper, np.float32(0.78), 0.82 + 0.5 * np.sin(np.pi * across) * (1 - 0.5 * x * x))
+    shade = np.where(upper, np.float32(0.74), 0.80 + 0.5 * np.sin(np.pi * across) * (1 - 0.5 * x * x))
     shade = shade * (1.0 + 0.05 * np.sin(60 * x + 8 * np.sin(9 * x)))
-    return np.asarray(person.mouth.colour, np.float32) * shade[..., None].astype(np.float32)
+    return np.asarray(np.asarray(person.mouth.colour, np.float32) * shade[..., None].astype(np.float32))
 
 
 def _inside_of_mouth(expression: Expression, x: Array, y: Array, gap_up: Array, gap_down: Array) -> Array:
@@ -149,7 +149,7 @@ def _inside_of_mouth(expression: Expression, x: Array, y: Array, gap_up: Array, 
     edges = 0.85 + 0.15 * np.cos(x * 32.0)
     teeth = smooth(reach, reach * 0.7, y - gap_up) * smooth(0.9, 0.6, np.abs(x))
     shade = (1.0 - 0.65 * x * x) * edges * (0.35 + 0.65 * smooth(0.0, 0.04, y - gap_up))
-    _blend(ink, TEETH * shade[..., None], teeth)
+    _blend(ink, TEETH * shade[..., None], teeth * np.float32(min(1.0, 0.25 + 2.5 * expression.opening)))
     return ink
 
 

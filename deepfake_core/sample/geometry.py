@@ -8,11 +8,13 @@ so a circle painted there looks round.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+"""float32, unless said otherwise."""
 
 REACH = 1.75
 """Where the flat sphere ends: beyond the whole of the face, behind the ears."""

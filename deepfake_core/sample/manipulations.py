@@ -25,6 +25,9 @@ from deepfake_core.sample.render import Actor, Frame, develop, render_head
 GENERATOR_SCALE = 0.5
 """Generated faces are rendered at this scale before they are brought down to their own resolution."""
 
+LARGEST_MISMATCH = np.float32(1.1)
+"""FaceSwap never leaves more than this factor between its colours and the target's."""
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -61,6 +64,10 @@ class Generated:
     box: Box
     to_box: Array
 
+    def coarsened(self) -> "Generated":
+        """Return the face with the stair-steps of a texture that was looked up without smoothing."""
+        return replace(self, pixels=cv2.resize(self.pixels, self.box.size, interpolation=cv2.INTER_NEAREST))
+
 
 Manipulation = Callable[[Shot, np.random.Generator], Frame]
 
@@ -93,7 +100,7 @@ def _faceswap(rng: np.random.Generator) -> Manipulation:
     resolution = float(rng.uniform(0.24, 0.34))
     size = (float(rng.uniform(0.62, 0.70)), float(rng.uniform(0.80, 0.90)))
     kept = float(rng.uniform(0.4, 0.7))
-    mismatch = np.exp(rng.normal(0.0, 0.045, 3) + rng.choice([-1.0, 1.0]) * rng.uniform(0.02, 0.07)).astype(np.float32)
+    mismatch = np.exp(rng.normal(0.0, 0.02, 3) + rng.choice([-1.0, 1.0]) * rng.uniform(0.02, 0.06)).astype(np.float32)
 
     def make(shot: Shot, steps: np.random.Generator) -> Frame:
         pose = shot.moment.pose
@@ -106,14 +113,12 @@ def _faceswap(rng: np.random.Generator) -> Manipulation:
             pitch=pose.pitch + 0.02 * float(shake[3]),
             roll=pose.roll + 0.012 * float(shake[4]),
         )
-        face = _generate(
-            shot, shot.source, pose, shot.moment, light=shot.source.person.light, resolution=resolution
-        )
-        layer = _enlarge(face, shot.surface.box, cv2.INTER_NEAREST)
-        radius = _radius(shot.surface, (0.0, 0.43), size)
-        mask = smooth(1.03, 0.97, radius)
-        gain = _matching_gain(shot, layer, mask) ** np.float32(1.0 - kept) * mismatch
-        return _paste(shot, layer * gain, mask)
+        face = _generate(shot, shot.source, pose, shot.moment, light=shot.source.person.light, resolution=resolution)
+        layer = _enlarge(face.coarsened(), shot.surface.box, cv2.INTER_LINEAR)
+        mask = smooth(1.03, 0.97, _radius(shot.surface, (0.0, 0.43), size))
+        match = _matching_gain(shot, layer, mask)
+        rest = np.clip(match ** np.float32(-kept), 1 / LARGEST_MISMATCH, LARGEST_MISMATCH)
+        return _paste(shot, layer * match * rest * mismatch, mask)
 
     return make
 
@@ -144,9 +149,7 @@ def _neural_textures(rng: np.random.Generator) -> Manipulation:
         acted = _acted(shot)
         speech = replace(
             shot.moment,
-            expression=replace(
-                shot.moment.expression, opening=acted.expression.opening, smile=acted.expression.smile
-            ),
+            expression=replace(shot.moment.expression, opening=acted.expression.opening, smile=acted.expression.smile),
         )
         face = _generate(
             shot, shot.target, shot.moment.pose, speech, light=shot.target.person.light, resolution=resolution
@@ -175,9 +178,7 @@ def _acted(shot: Shot) -> Moment:
     return replace(shot.moment, expression=replace(shot.driver.expression, gaze=shot.moment.expression.gaze))
 
 
-def _generate(
-    shot: Shot, actor: Actor, pose: Pose, moment: Moment, *, light: Light, resolution: float
-) -> Generated:
+def _generate(shot: Shot, actor: Actor, pose: Pose, moment: Moment, *, light: Light, resolution: float) -> Generated:
     """Render ``actor``'s face in place of the target's, at ``resolution`` as a share of the frame's."""
     height, width = shot.frame.shape[:2]
     small = pose.scaled(GENERATOR_SCALE)
@@ -194,9 +195,7 @@ def _generate(
     share = resolution / GENERATOR_SCALE
     size = (max(round(wide * share), 8), max(round(tall * share), 8))
     pixels = cv2.resize(develop(head.colour), size, interpolation=cv2.INTER_AREA)
-    to_box = cv2.getAffineTransform(
-        _anchors(shot.target.person, shot.moment.pose), _anchors(actor.person, small)
-    )
+    to_box = cv2.getAffineTransform(_anchors(shot.target.person, shot.moment.pose), _anchors(actor.person, small))
     return Generated(pixels, head.surface.box, to_box)
 
 
@@ -214,9 +213,10 @@ def _enlarge(face: Generated, box: Box, interpolation: int) -> Array:
     corner = np.array([box.left + 0.5, box.top + 0.5])
     offset = linear @ corner + face.to_box[:, 2] - np.array([face.box.left, face.box.top])
     matrix = np.hstack([linear * scale[:, None], (offset * scale - 0.5)[:, None]])
-    return cv2.warpAffine(
+    layer: Array = cv2.warpAffine(
         face.pixels, matrix, box.size, flags=interpolation | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
+    return layer
 
 
 def _radius(surface: Surface, at: tuple[float, float], size: tuple[float, float], *, mirrored: bool = False) -> Array:

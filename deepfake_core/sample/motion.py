@@ -10,7 +10,7 @@ from deepfake_core.sample.geometry import Pose
 from deepfake_core.sample.people import Person
 
 HEAD_UNIT = 0.222
-"""Half the width of a head as a share of the frame's height: a face is about 150 pixels wide at 336."""
+"""Half the width of a head as a share of the frame's height: a face is about 150 pixels wide at 448 × 336."""
 
 BLINK_SECONDS = 0.22
 
@@ -23,11 +23,16 @@ class Moment:
     expression: Expression
 
 
+def head_unit(person: Person, *, width: int, height: int) -> float:
+    """Return how many pixels of a frame half the width of ``person``'s head is."""
+    return HEAD_UNIT * min(height, 0.75 * width) * person.camera.zoom
+
+
 def moments(person: Person, *, frames: int, fps: int, width: int, height: int) -> tuple[Moment, ...]:
     """Return what ``person`` does in each of ``frames`` frames of ``width`` × ``height`` pixels."""
     rng = np.random.default_rng([*person.stream, 2])
     seconds = np.arange(frames, dtype=np.float64) / fps
-    unit = HEAD_UNIT * height * person.camera.zoom
+    unit = head_unit(person, width=width, height=height)
     x = person.camera.x * width + unit * _sway(rng, seconds, 0.10, slowest=0.3)
     y = person.camera.y * height + unit * _sway(rng, seconds, 0.04, slowest=0.4)
     zoom = 1.0 + _sway(rng, seconds, 0.012, slowest=0.3)

@@ -25,6 +25,9 @@ BACKDROPS: tuple[Backdrop, ...] = ("studio", "office", "wall", "outdoors")
 # sRGB-like values from the lightest to the deepest skin.
 SKIN_TONES = ((238, 204, 184), (228, 188, 162), (214, 168, 138), (192, 142, 110), (160, 112, 84), (122, 84, 64))
 HAIR_TONES = ((28, 23, 22), (46, 34, 28), (74, 52, 38), (112, 80, 54), (168, 132, 88), (134, 70, 42), (150, 146, 142))
+# Middle and spread of hues in radians (0 red, 2.1 green, 4.2 blue): rooms and clothes are mostly beige and blue.
+HUES = ((0.6, 0.25), (3.9, 0.3), (2.0, 0.4), (0.0, 3.0))
+HUE_SHARES = (0.45, 0.35, 0.1, 0.1)
 IRIS_TONES = ((62, 40, 26), (84, 56, 34), (98, 84, 50), (84, 104, 84), (84, 112, 138))
 
 
@@ -221,8 +224,8 @@ def _shape(rng: np.random.Generator, *, long_hair: bool) -> HeadShape:
         top=_between(rng, 1.44, 1.58) + (0.05 if long_hair else 0.0),
         bottom=_between(rng, 1.40, 1.54),
         depth=_between(rng, 1.05, 1.2),
-        jaw=_between(rng, -0.04, 0.07) if long_hair else _between(rng, -0.09, 0.03),
-        crown=_between(rng, 0.0, 0.06),
+        jaw=_between(rng, 0.08, 0.16) if long_hair else _between(rng, 0.02, 0.11),
+        crown=_between(rng, 0.05, 0.11),
     )
 
 
@@ -230,27 +233,27 @@ def _eyes(rng: np.random.Generator, *, tone_at: float, long_hair: bool) -> Eyes:
     iris_at = float(rng.uniform(0.0, 1.2 if tone_at > 2.0 else len(IRIS_TONES) - 1.0))
     return Eyes(
         spacing=_between(rng, 0.38, 0.43),
-        width=_between(rng, 0.185, 0.22),
+        width=_between(rng, 0.195, 0.23),
         upper=_between(rng, 0.40, 0.56),
         lower=_between(rng, 0.24, 0.34),
         tilt=_between(rng, -0.04, 0.16),
         iris=_tone(IRIS_TONES, iris_at),
         brow_height=_between(rng, 0.27, 0.33),
         brow_arch=_between(rng, 0.02, 0.07),
-        brow_thickness=_between(rng, 0.022, 0.034) if long_hair else _between(rng, 0.030, 0.046),
+        brow_thickness=_between(rng, 0.028, 0.040) if long_hair else _between(rng, 0.036, 0.056),
         brow_density=_between(rng, 0.55, 0.95),
     )
 
 
 def _mouth(rng: np.random.Generator, *, skin: Skin, tone_at: float, long_hair: bool) -> Mouth:
-    red = np.array((0.62, 0.26, 0.25)) if long_hair and rng.random() < 0.5 else np.array((0.55, 0.32, 0.29))
-    share = float(rng.uniform(0.45, 0.7)) if long_hair else float(rng.uniform(0.25, 0.45))
+    red = np.array((0.64, 0.19, 0.16)) if long_hair and rng.random() < 0.5 else np.array((0.58, 0.26, 0.21))
+    share = float(rng.uniform(0.55, 0.85)) if long_hair else float(rng.uniform(0.45, 0.65))
     colour = (1 - share) * np.array(skin.tone) + share * red * (0.35 + np.array(skin.tone).mean())
     return Mouth(
         height=_between(rng, 0.82, 0.90),
         width=_between(rng, 0.30, 0.37),
-        upper=_between(rng, 0.055, 0.085) + 0.006 * tone_at,
-        lower=_between(rng, 0.085, 0.12) + 0.006 * tone_at,
+        upper=_between(rng, 0.060, 0.090) + 0.006 * tone_at,
+        lower=_between(rng, 0.090, 0.125) + 0.006 * tone_at,
         bow=_between(rng, 0.1, 0.4),
         colour=_colour(colour),
     )
@@ -282,17 +285,18 @@ def _light(rng: np.random.Generator, *, tone_at: float) -> Light:
 def _room(rng: np.random.Generator) -> Room:
     return Room(
         backdrop=_pick(rng, BACKDROPS),
-        colours=(_paint(rng, 0.15, 0.6), _paint(rng, 0.1, 0.8), _paint(rng, 0.3, 0.9)),
-        cloth=_paint(rng, 0.08, 0.55),
+        colours=(_paint(rng, 0.35, 0.8), _paint(rng, 0.2, 0.8), _paint(rng, 0.3, 0.95)),
+        cloth=_paint(rng, 0.12, 0.7),
         collar=_pick(rng, ("crew", "vee", "shirt")),
         shirt=_paint(rng, 0.5, 0.95, saturation=0.25),
     )
 
 
-def _paint(rng: np.random.Generator, darkest: float, lightest: float, *, saturation: float = 0.45) -> Colour:
+def _paint(rng: np.random.Generator, darkest: float, lightest: float, *, saturation: float = 0.3) -> Colour:
     """Draw a colour of moderate saturation: people and rooms are rarely neon."""
     value = float(rng.uniform(darkest, lightest))
-    hue = float(rng.uniform(0.0, 2 * np.pi))
+    middle, spread = HUES[int(rng.choice(len(HUES), p=HUE_SHARES))]
+    hue = float(rng.normal(middle, spread))
     tint = 1 + saturation * np.cos(hue - np.array((0.0, 2.09, 4.19))) * float(rng.uniform(0.2, 1.0))
     return _colour(np.clip(value * tint / tint.max(), 0.01, 1.0) ** 2)
 

@@ -81,14 +81,14 @@ def render_head(
     return Head(lit, smooth(-1.0, 1.0, surface.edge / softness), surface)
 
 
-def render_frames(actor: Actor, moments: tuple[Moment, ...], *, width: int, height: int) -> tuple[list[Frame], list[Surface]]:
+def render_frames(
+    actor: Actor, moments: tuple[Moment, ...], *, width: int, height: int
+) -> tuple[list[Frame], list[Surface]]:
     """Render the original video of ``actor``: finished, noisy frames, and where the face is in each of them."""
     rng = np.random.default_rng([*actor.person.stream, 4])
     frames, surfaces = [], []
     for moment in moments:
-        head = render_head(
-            actor, moment.pose, moment.expression, light=actor.person.light, width=width, height=height
-        )
+        head = render_head(actor, moment.pose, moment.expression, light=actor.person.light, width=width, height=height)
         picture = _compose(actor, moment.pose, head)
         frames.append(expose(picture, blur=actor.person.camera.blur, noise=actor.person.camera.noise, rng=rng))
         surfaces.append(head.surface)
@@ -109,7 +109,7 @@ def expose(linear: Array, *, blur: float, noise: float, rng: np.random.Generator
     chroma = rng.standard_normal((height // 2, width // 2, 3), dtype=np.float32)
     chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
     shown += np.float32(noise) * (luma[..., None] + 0.6 * chroma)
-    return np.clip(shown + 0.5, 0.0, 255.0).astype(np.uint8)
+    return np.asarray(np.clip(shown + 0.5, 0.0, 255.0), dtype=np.uint8)
 
 
 def _shade(albedo: Array, normals: Array, pose: Pose, light: Light) -> Array:
@@ -126,7 +126,7 @@ def _shade(albedo: Array, normals: Array, pose: Pose, light: Light) -> Array:
     shine = np.maximum(directions[..., 1], 0.0)
     for _ in range(4):  # to the 16th power
         shine = shine * shine
-    lit = albedo * radiance
+    lit: Array = albedo * radiance
     lit += (0.085 * shine * normals[..., 3])[..., None] * np.asarray(light.key, np.float32)
     return lit
 
@@ -137,7 +137,7 @@ def _compose(actor: Actor, pose: Pose, head: Head) -> Array:
     height, width = scene.room.shape[:2]
     move = np.array([[1, 0, 0.5 * (pose.x - scene.rest[0])], [0, 1, 0.5 * (pose.y - scene.rest[1])]], np.float32)
     body = cv2.warpAffine(scene.body, move, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    picture = scene.room * (1.0 - body[..., 3:]) + body[..., :3]
+    picture: Array = scene.room * (1.0 - body[..., 3:]) + body[..., :3]
     _lay_behind(picture, scene.behind, pose)
     window = head.surface.box.slices
     picture[window] += head.coverage[..., None] * (head.colour - picture[window])

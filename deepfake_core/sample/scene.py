@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from deepfake_core.sample.geometry import Array, smooth
-from deepfake_core.sample.motion import HEAD_UNIT
+from deepfake_core.sample.motion import head_unit
 from deepfake_core.sample.people import Colour, Person
 from deepfake_core.sample.textures import bump, fractal
 
@@ -38,7 +38,7 @@ def paint_scene(person: Person, *, width: int, height: int) -> Scene:
     """Paint the layers around ``person``'s head for frames of ``width`` × ``height`` pixels."""
     rng = np.random.default_rng([*person.stream, 3])
     rest = (person.camera.x * width, person.camera.y * height)
-    unit = HEAD_UNIT * height * person.camera.zoom
+    unit = head_unit(person, width=width, height=height)
     room = _room(person, rng, width, height)
     x = np.repeat(((np.arange(width, dtype=np.float32) - rest[0]) / unit)[None, :], height, axis=0)
     y = np.repeat(((np.arange(height, dtype=np.float32) - rest[1]) / unit)[:, None], width, axis=1)
@@ -52,7 +52,7 @@ def paint_scene(person: Person, *, width: int, height: int) -> Scene:
 def _over(below: Array, colour: Array, coverage: Array) -> Array:
     """Lay ``colour`` over a premultiplied layer (…, 4)."""
     kept = (1.0 - coverage)[..., None]
-    return below * kept + np.dstack([colour * coverage[..., None], coverage])
+    return np.asarray(below * kept + np.dstack([colour * coverage[..., None], coverage]))
 
 
 def _rgb(colour: Colour) -> Array:
@@ -64,7 +64,7 @@ def _lit(person: Person, x: Array, y: Array, z: Array) -> Array:
     length = np.sqrt(x * x + y * y + z * z)
     light = person.light.direction
     falls = np.clip((light[0] * x + light[1] * y + light[2] * z) / length * 0.8 + 0.2, 0, 1)
-    return _rgb(person.light.ambient) * 0.8 + falls[..., None] * _rgb(person.light.key)
+    return np.asarray(_rgb(person.light.ambient) * 0.8 + falls[..., None] * _rgb(person.light.key))
 
 
 def _room(person: Person, rng: np.random.Generator, width: int, height: int) -> Array:
@@ -78,7 +78,7 @@ def _room(person: Person, rng: np.random.Generator, width: int, height: int) -> 
     canvas = cv2.GaussianBlur(canvas, (0, 0), blur)
     glow = bump(x, y, (float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.1, 0.5))), (0.5, 0.6))
     vignette = 1.0 - 0.35 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
-    grain = 1.0 + 0.025 * fractal(rng, (height, width), 60, 2)
+    grain = 1.0 + 0.008 * fractal(rng, (height, width), 60, 2)
     return np.asarray(canvas * ((0.75 + 0.35 * glow) * vignette * grain)[..., None], np.float32)
 
 
@@ -139,7 +139,7 @@ def _body(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Array
     neck = smooth(sharp, -sharp, side - edge) * smooth(0.3, 0.35, y)
     facing = np.clip(x / edge, -0.98, 0.98)
     light = _lit(person, facing, np.full_like(x, 0.1), np.sqrt(1 - facing**2))
-    under = 1.0 - 0.62 * smooth(bottom + 0.42, bottom + 0.02, y + 0.18 * side + 0.12 * person.light.direction[0] * x)
+    under = 0.86 - 0.62 * smooth(bottom + 0.42, bottom + 0.02, y + 0.18 * side + 0.12 * person.light.direction[0] * x)
     sinew = 1.0 - 0.10 * np.exp(-(((side - 0.16 - 0.18 * (bottom + 0.6 - y)) / 0.05) ** 2))
     skin = _rgb(person.skin.tone) * np.array((0.97, 0.92, 0.90), np.float32)
     layer = _over(layer, skin * light * (under * sinew)[..., None], neck)
@@ -153,7 +153,7 @@ def _body(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Array
     cloth_colour = _rgb(person.room.cloth) * light * (folds * (0.65 + 0.35 * smooth(0.0, 0.18, below)))[..., None]
     layer = _over(layer, cloth_colour, cloth)
     if person.room.collar == "shirt":
-        band = smooth(-sharp, sharp, below + 0.02) * smooth(0.17, 0.15, below - 0.1 * side) * smooth(0.95, 0.9, side)
+        band = smooth(-sharp, sharp, below + 0.02) * smooth(0.11, 0.09, below) * smooth(0.72, 0.66, side)
         layer = _over(layer, _rgb(person.room.shirt) * light * 0.8, band)
     return np.asarray(layer, np.float32)
 
@@ -170,10 +170,15 @@ def _behind(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Arr
         outline = outline * np.sqrt(np.maximum(1.0 - (np.minimum(y + 0.2, 0.0) / 1.35) ** 2, 0.0))
         rough = 0.03 * fractal(rng, x.shape, 24, 2)
         hair = smooth(0.05, -0.05, side - outline + rough) * smooth(0.12, -0.12, y - end + 2 * rough)
+        hair = hair * smooth(-1.52, -1.40, y)
+        throat = 0.50 + 0.16 * smooth(person.shape.bottom, 2.2, y) + rough
+        hair = hair * (1.0 - smooth(0.06, -0.06, side - throat) * smooth(0.9, 1.05, y))
     elif style == "updo":
-        hair = smooth(1.03, 0.97, np.hypot(x / 0.42, (y + person.shape.top + 0.12) / 0.36))
+        hair = smooth(1.06, 0.94, np.hypot(x / 0.46, (y + person.shape.top - 0.04) / 0.30))
     lines = cv2.resize(rng.standard_normal((6, 150), dtype=np.float32), x.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    shade = np.clip(0.62 + 0.16 * lines, 0.1, 1.2) * (0.45 + 0.55 * smooth(0.75, 1.15, side))
+    shade = np.clip(0.62 + 0.16 * lines, 0.1, 1.2) * (
+        0.55 + 0.45 * smooth(0.75, 1.15, side) + 0.6 * smooth(-1.0, -1.5, y)
+    )
     light = _lit(person, 0.6 * x, np.full_like(x, -0.1), np.ones_like(x)) * 0.75
     layer = _over(layer, _rgb(person.hair.colour) * light * shade[..., None], hair)
     if style not in {"long", "bob"}:
@@ -183,10 +188,10 @@ def _behind(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Arr
 
 def _ears(person: Person, layer: Array, x: Array, y: Array) -> Array:
     side = np.abs(x)
-    local_x, local_y = (side - 1.02) / 0.13, (y - 0.16) / 0.30
+    local_x, local_y = (side - 1.0) / 0.115, (y - 0.14) / 0.25
     radius = np.hypot(local_x + 0.25 * local_y, local_y)
     ear = smooth(1.06, 0.94, radius)
-    shade = 0.55 + 0.45 * smooth(0.3, 0.85, radius) - 0.25 * smooth(0.85, 1.0, radius)
+    shade = 0.42 + 0.38 * smooth(0.3, 0.85, radius) - 0.2 * smooth(0.85, 1.0, radius)
     light = _lit(person, np.sign(x) * 0.7, np.full_like(x, -0.1), np.full_like(x, 0.7))
     red = np.array((1.0, 0.82, 0.78), np.float32)
     return _over(layer, _rgb(person.skin.tone) * red * light * shade[..., None], ear)

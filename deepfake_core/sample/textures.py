@@ -37,7 +37,7 @@ class Textures:
     @property
     def texels_per_unit(self) -> float:
         """Columns a head unit."""
-        return self.colour.shape[0] / (2 * REACH)
+        return float(self.colour.shape[0]) / (2 * REACH)
 
     def halved(self) -> "Textures":
         """Return the same maps at half the side."""
@@ -61,7 +61,8 @@ def paint_textures(person: Person) -> Textures:
     skin *= _brows(person, rng, x, y)[..., None] * (_hair_colour_ratio(person) - 1.0) + 1.0
     hair_colour = np.asarray(person.hair.colour, np.float32) * (0.45 + 0.9 * strands)[..., None]
     colour = skin + hair[..., None] * (hair_colour - skin)
-    relief = _relief(person, rng, x, y) * (1 - hair) + hair * (0.05 + 0.035 * strands)
+    volume = cv2.GaussianBlur(hair, (0, 0), 7)
+    relief = _relief(person, rng, x, y) * (1 - hair) + 0.05 * volume + 0.03 * hair * (strands - 0.5)
     gloss = np.float32(person.skin.gloss) * _gloss(x, y) * (1 - hair) + hair * 0.25 * strands
     surface = np.dstack([_normals(person, x, y, relief), gloss])
     return Textures(np.dstack([colour, hair]), surface.astype(np.float32), x, y, person.shape.bottom)
@@ -73,7 +74,7 @@ def bump(x: Array, y: Array, at: tuple[float, float], size: tuple[float, float])
 
 
 def fractal(rng: np.random.Generator, size: tuple[int, int], cells: int, octaves: int) -> Array:
-    """Return smooth noise of (height, width) ``size``, mean near 0 and deviation near 1, from ``cells`` cells across."""
+    """Return smooth noise of (height, width) ``size``, deviation 1, of ``cells`` cells across and finer octaves."""
     total = np.zeros(size, np.float32)
     for octave in range(octaves):
         count = cells * 2**octave
@@ -89,23 +90,25 @@ def _skin_colour(person: Person, rng: np.random.Generator, x: Array, y: Array) -
     red = skin.blush * (
         0.55 * bump(side, y, (0.5, 0.52), (0.26, 0.24)) + 0.5 * bump(x, y, (0.0, 0.5), (0.2, 0.16))
     ) + 0.12 * skin.blotches * fractal(rng, size, 12, 3)
-    shade = 1.0 + 0.045 * skin.blotches * fractal(rng, size, 10, 4) + 0.03 * fractal(rng, size, 150, 1)
+    shade = 1.0 + 0.035 * skin.blotches * fractal(rng, size, 10, 4) + 0.02 * fractal(rng, size, 150, 1)
     shade -= 0.2 * bump(side, y, (person.eyes.spacing - 0.05, 0.0), (0.27, 0.14))  # eye sockets
     shade -= (0.08 + 0.14 * skin.age) * bump(side, y, (person.eyes.spacing - 0.03, 0.17), (0.17, 0.06))  # eye bags
     shade -= 0.16 * smooth(0.75, 1.15, side) + 0.22 * smooth(1.25, 1.75, y)
     shade -= (0.06 + 0.2 * skin.age) * _fold(side, y, person)
-    shade -= 0.22 * bump(x, y, (0.0, person.nose.height + 0.07), (person.nose.width * 1.1, 0.05))  # below the nose
+    shade -= 0.14 * bump(x, y, (0.0, person.nose.height + 0.07), (person.nose.width * 1.1, 0.06))  # below the nose
     shade -= 0.2 * bump(x, y, (0.0, person.mouth.height + person.mouth.lower + 0.05), (0.2, 0.045))  # below the lip
     shade -= skin.age * 0.08 * _wrinkles(x, y)
     colour = np.asarray(skin.tone, np.float32) * np.maximum(shade, 0.2)[..., None]
     colour *= 1.0 + red[..., None] * np.array((0.10, -0.12, -0.10), np.float32)
     colour *= 1.0 - (_freckles(rng, x, y) * skin.freckles)[..., None] * np.array((0.28, 0.42, 0.5), np.float32)
-    nostrils = bump(side, y, (0.48 * person.nose.width, person.nose.height - 0.01), (0.055, 0.03))
-    colour *= 1.0 - (0.75 * nostrils)[..., None] * np.array((0.8, 1.0, 1.0), np.float32)
+    nostrils = bump(side, y, (0.48 * person.nose.width, person.nose.height + 0.005), (0.052, 0.032))
+    colour *= 1.0 - (0.8 * nostrils)[..., None] * np.array((0.8, 1.0, 1.0), np.float32)
     wings = bump(side, y, (1.08 * person.nose.width, person.nose.height - 0.05), (0.028, 0.085))
     colour *= 1.0 - (0.3 * wings)[..., None]
     if skin.beard > 0:
-        stubble = _beard(person, x, y) * np.clip(0.75 + 0.35 * fractal(rng, size, 190, 1), 0.1, 1.3)
+        stubble = _beard(person, x, y) * np.clip(
+            0.86 + 0.12 * fractal(rng, size, 210, 1) + 0.06 * fractal(rng, size, 30, 2), 0, 1
+        )
         colour += np.clip(stubble, 0, 1)[..., None] * (np.asarray(person.hair.colour, np.float32) * 0.9 - colour)
     return colour
 
@@ -143,8 +146,9 @@ def _brows(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Arra
     thickness = eyes.brow_thickness * (1.15 - 0.45 * smooth(-0.4, 1.0, along))
     across = (y - middle) / thickness
     body = np.exp(-(across**4)) * smooth(-1.05, -0.75, along) * smooth(1.1, 0.75, along)
-    hairs = np.sin((side * 95 + y * 60) + 2.5 * fractal(rng, x.shape, 40, 2))
-    return np.clip(body * (0.8 + 0.3 * hairs), 0, 1) * np.float32(eyes.brow_density)
+    hairs = np.sin((side * 150 + y * 90) + 3.5 * fractal(rng, x.shape, 60, 2))
+    strokes: Array = np.clip(body * (0.82 + 0.2 * hairs), 0, 1)
+    return strokes * np.float32(eyes.brow_density)
 
 
 def _hair_colour_ratio(person: Person) -> Array:
@@ -156,14 +160,13 @@ def _strands(rng: np.random.Generator, x: Array, y: Array, *, waves: float) -> A
     angle = np.arctan2(x, -(y + 2.1))  # the parting lies above the head
     radius = np.hypot(x, y + 2.1)
     angle = angle + 0.05 * waves * np.sin(radius * 9.0 + 2.0 * fractal(rng, x.shape, 5, 1))
-    table = np.clip(0.5 + 0.22 * fractal(rng, (24, 512), 1, 1), 0, 1) * 0
     fine = rng.standard_normal((20, 420), dtype=np.float32)
     coarse = cv2.resize(rng.standard_normal((6, 90), dtype=np.float32), (420, 20), interpolation=cv2.INTER_CUBIC)
     table = fine * 0.5 + coarse
     columns = ((angle / np.pi + 1.0) * 0.5 * 419).astype(np.float32)
     rows = np.clip(radius * 5.0, 0, 19).astype(np.float32)
-    lines = cv2.remap(table, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(0.5 + 0.24 * lines, 0.0, 1.0)
+    lines: Array = cv2.remap(table, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(np.clip(0.5 + 0.24 * lines, 0.0, 1.0))
 
 
 def _hair_mask(person: Person, x: Array, y: Array, strands: Array) -> Array:
@@ -172,16 +175,16 @@ def _hair_mask(person: Person, x: Array, y: Array, strands: Array) -> Array:
     if style == "receding":
         line = hairline - 0.28 + 0.1 * np.cos(5 * side) - 0.15 * smooth(0.2, 0.6, side) * smooth(1.0, 0.7, side)
     else:
-        line = hairline - 0.06 * np.cos(4.0 * side) - 0.08 * bump(side, y, (0.55, hairline), (0.2, 9.0))
+        line = hairline - 0.05 + 0.10 * side * side - 0.10 * bump(side, y, (0.55, hairline), (0.16, 9.0))
     if style in {"long", "bob"}:
-        fall = smooth(0.35, 0.95, side + 0.1 * (strands - 0.5))
-        line = line + (3.0 - line) * fall**2.2
+        parted = side + 0.08 * (strands - 0.5)
+        line = hairline - 0.05 + 0.75 * smooth(0.05, 0.85, parted) + 3.0 * smooth(0.78, 1.02, parted) ** 2
     else:
         temple = 0.15 if style != "updo" else -0.1
         line = line + (temple - line) * smooth(0.62, 0.98, side)
         line = line + 0.6 * smooth(1.08, 1.25, side)
     softness = 0.16 if style in {"buzz", "receding"} else 0.09
-    return smooth(softness, -softness, y - line + 0.22 * (strands - 0.5))
+    return smooth(softness, -softness, y - line + 0.10 * (strands - 0.5))
 
 
 def _relief(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Array:
@@ -192,10 +195,10 @@ def _relief(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Arr
     ridge = (nose.bridge * 0.55 + 0.6 * (nose.tip - 0.45 * nose.bridge) * along**1.4) * np.exp(
         -((x / ridge_width) ** 2)
     )
-    ridge *= smooth(-0.3, -0.02, y) * smooth(nose.height + 0.05, nose.height - 0.06, y)
+    ridge *= smooth(-0.3, -0.02, y) * smooth(nose.height + 0.06, nose.height - 0.17, y)
     height = ridge
-    height += 0.07 * bump(x, y, (0.0, nose.height - 0.09), (0.11, 0.09))
-    height += 0.055 * bump(side, y, (0.78 * nose.width, nose.height - 0.05), (0.06, 0.07))
+    height += 0.085 * bump(x, y, (0.0, nose.height - 0.08), (0.115, 0.10))
+    height += 0.05 * bump(side, y, (0.75 * nose.width, nose.height - 0.045), (0.065, 0.065))
     height += 0.035 * bump(side, y, (eyes.spacing - 0.05, -eyes.brow_height + 0.03), (0.33, 0.09))  # brow ridge
     height -= 0.06 * bump(side, y, (eyes.spacing - 0.04, 0.01), (0.23, 0.14))
     height += 0.05 * bump(side, y, (eyes.spacing, 0.0), (0.16, 0.09))  # the ball of the eye
@@ -205,10 +208,10 @@ def _relief(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Arr
     height += 0.03 * bump(x, y, (0.0, mouth.height - 0.55 * mouth.upper), (0.24, 0.045))
     height += 0.04 * bump(x, y, (0.0, mouth.height + 0.55 * mouth.lower), (0.2, 0.055))
     height -= 0.025 * bump(x, y, (0.0, mouth.height + mouth.lower + 0.06), (0.22, 0.05))
-    height += 0.05 * bump(x, y, (0.0, mouth.height + 0.36), (0.22, 0.15))  # chin
+    height += 0.045 * bump(x, y, (0.0, mouth.height + 0.38), (0.22, 0.15))  # chin
     height -= (0.004 + 0.014 * person.skin.age) * _fold(side, y, person)
     height -= 0.004 * person.skin.age * _wrinkles(x, y)
-    return height + 0.0014 * fractal(rng, x.shape, 160, 1) + 0.0025 * fractal(rng, x.shape, 14, 2)
+    return height + 0.0004 * fractal(rng, x.shape, 150, 1) + 0.0016 * fractal(rng, x.shape, 12, 2)
 
 
 def _gloss(x: Array, y: Array) -> Array:
@@ -229,5 +232,5 @@ def _normals(person: Person, x: Array, y: Array, relief: Array) -> Array:
     points = np.dstack([across * half_width(shape, down) * out, down * tall * out, near * shape.depth * out])
     rightwards = np.gradient(points, axis=1)
     downwards = np.gradient(points, axis=0)
-    normals = np.cross(rightwards, downwards)
-    return normals / np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), 1e-9)
+    normals: Array = np.cross(rightwards, downwards)
+    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), 1e-9))
