@@ -26,6 +26,7 @@ class FaceServer(ThreadingHTTPServer):
             starts with ``always ``. See ``Handler.misbehave``.
         connection_limit: connections beyond it are closed at once.
         most_connections: the most that were open at one time.
+        seconds_per_request: how long an answer takes at least.
         requests: (method, path, Range header) in the order of arrival.
     """
 
@@ -37,6 +38,7 @@ class FaceServer(ThreadingHTTPServer):
         self.faults: dict[str, list[str]] = defaultdict(list)
         self.requests: list[tuple[str, str, str]] = []
         self.connection_limit = 1000
+        self.seconds_per_request = 0.0
         self.most_connections = 0
         self.open_connections = 0
         self.lock = threading.Lock()
@@ -80,6 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def answer(self):
+        time.sleep(self.server.seconds_per_request)
         path = self.path.partition("?")[0]
         with self.server.lock:
             self.server.requests.append((self.command, self.path, self.headers.get("Range", "")))
@@ -109,7 +112,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.head(200, len(body), {"ETag": etag(body)})
                 self.wfile.write(body[:half])
                 self.wfile.flush()
-                self.server.ended.wait(30)
+                self.connection.settimeout(30)
+                self.connection.recv(1)  # until the client hangs up
                 self.close_connection = True
             case "truncate":
                 self.serve(body[: half + half // 2])

@@ -80,7 +80,6 @@ def test_a_misbehaving_server_still_gives_every_file_but_the_missing_one(workspa
 
     missing = f"{FAKES}/253_183.mp4"
     assert_intact(workspace, server, but=[missing])
-    assert server.most_connections <= 4
     assert report.failed == 1
     row = rows_by_name(workspace)["253_183"]
     assert row["status"] == "missing"
@@ -95,6 +94,17 @@ def test_a_misbehaving_server_still_gives_every_file_but_the_missing_one(workspa
     assert report.failed == 0
     assert_intact(workspace, server)
     assert download_videos(workspace, config=config_of(server)).outcome == "found"
+
+
+def test_there_are_never_more_than_four_connections(space, server, config_of):
+    server.seconds_per_request = 0.05
+    server.connection_limit = 4
+    server.faults |= {path: ["drop"] for path in server.content if path.endswith(".mp4")}
+
+    download_videos(space, config=config_of(server))
+
+    assert server.most_connections == 4
+    assert_intact(space, server)
 
 
 def test_a_missing_file_leaves_the_table_as_it_is_while_it_stays_missing(space, server, config_of):
