@@ -62,13 +62,16 @@ class Check:
 
     @property
     def observed(self) -> str:
-        """What was seen, such as ``7 of 640 videos outside, lowest 0``."""
+        """What was seen, such as ``7 of 640 videos outside (1.09 %), lowest 0``."""
         if self.rows is None or self.rows_outside is None:
             return write_number(self.value, self.unit)
         if not self.rows:
             return "nothing to check"
-        outside = "all" if not self.rows_outside else f"{self.rows - self.rows_outside:,}"
-        counted = f"{outside} of {self.rows:,} {self._noun(self.rows)}"
+        of_all = f"of {self.rows:,} {self._noun(self.rows)}"
+        if self._wants_none:
+            return f"{self.rows_outside:,} {of_all}" if self.rows_outside else f"none {of_all}"
+        share = write_number(self.rows_outside / self.rows, "share")
+        counted = f"{self.rows_outside:,} {of_all} outside ({share})" if self.rows_outside else f"all {of_all}"
         if self.value is None:
             return counted
         extreme = "highest" if self.bounds.get("max_value") is not None else "lowest"
@@ -83,12 +86,17 @@ class Check:
             return allowed
         return f"{allowed}, for {write_number(mostly, 'share')} of the {self._noun(2)}"
 
+    @property
+    def _wants_none(self) -> bool:
+        """Whether a value in the column is itself what is wrong."""
+        return self.expectation == "expect_column_values_to_be_null"
+
     def _allowed(self) -> str:
         low, high = self.bounds.get("min_value"), self.bounds.get("max_value")
         if "expected" in self.bounds:
             expected, tolerance = self.bounds["expected"], self.bounds["tolerance"]
             return f"{write_number(expected, self.unit)} ± {write_number(tolerance, 'share')}"
-        if self.expectation == "expect_column_values_to_be_null":
+        if self._wants_none:
             return "none"
         if low is not None and high is not None:
             return f"{write_number(low, self.unit)} to {write_number(high, self.unit)}"

@@ -98,7 +98,7 @@ def _faces(check: Check, worst: pd.DataFrame, video_ids: "pd.Series[str]") -> tu
         Culprit(
             f"{video_ids[row['video']]}, frame {row['frame']}",
             seen := write_number(row[check.column], check.unit),
-            (Place(video_ids[row["video"]], int(row["frame"]), seen),),
+            (Place(video_ids[row["video"]], int(row["frame"]), f"frame {row['frame']}: {seen}"),),
         )
         for row in _records(few)
     )
@@ -121,7 +121,7 @@ def _video(row: Mapping[Hashable, Any], seen: str) -> Culprit:
 def _members(videos: pd.DataFrame, *, by: str) -> tuple[Place, ...]:
     """Return one video for each thing worth telling apart: people and splits of a group, methods of a split."""
     apart = ["split", "target"] if by == "groups" else ["method", "compression"]
-    few = videos[videos["faces"] > 0].drop_duplicates(apart).head(SHOWN)
+    few = videos[videos["faces"] > 0].sort_values("label", kind="stable").drop_duplicates(apart).head(SHOWN)
     return tuple(Place(row["video_id"], remark=str(row["split"])) for row in _records(few))
 
 

@@ -13,6 +13,8 @@ WIDTH, HEIGHT = 480, 150
 LEFT, RIGHT, TOP, BOTTOM = 4, 4, 20, 24
 """Margins for labels, in SVG units."""
 BINS = 48
+_SHORT_UNITS = ("share", "count", "px")
+"""Written at every tick; longer ones only at the threshold."""
 INSIDE, OUTSIDE, INK, SOFT, LINE = "#3056d3", "#b3261e", "#1d2433", "#5b6577", "#e3e7ee"
 
 
@@ -81,7 +83,8 @@ class _Scale:
     def ticks(self) -> list[float]:
         """Return four to six round values inside the span."""
         if self.log:
-            return [10.0**power for power in range(math.ceil(self.low), math.floor(self.high) + 1)]
+            powers = range(math.ceil(self.low), math.floor(self.high) + 1)
+            return [10.0**power for power in powers[:: 1 + len(powers) // 7]]
         raw = (self.high - self.low) / 5
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw)
@@ -102,7 +105,7 @@ def _bar(scale: _Scale, left: float, right: float, share: float, *, low: float |
 def _tick(scale: _Scale, value: float, unit: str) -> str:
     x = scale.place(scale.of_value(value))
     anchor = "start" if x < LEFT + 20 else "end" if x > WIDTH - RIGHT - 20 else "middle"
-    text = escape(write_number(value, unit))
+    text = escape(write_number(value, unit if unit in _SHORT_UNITS else "number"))
     return f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}" fill="{SOFT}">{text}</text>'
 
 

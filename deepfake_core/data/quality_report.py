@@ -46,6 +46,11 @@ class Failure:
     culprits: tuple[Culprit, ...]
     pictures: tuple[Picture, ...]
 
+    @property
+    def listed(self) -> bool:
+        """Whether the rows need a list: not when each one is a face that is shown with its value."""
+        return self.check.grain != "faces" or len(self.pictures) < len(self.culprits)
+
 
 @dataclass(frozen=True)
 class Share:
@@ -108,14 +113,18 @@ def _worst_first(checks: Sequence[Check]) -> list[Check]:
     return sorted(failed, key=lambda check: not check.refuses)
 
 
-def _cards(checks: Sequence[Check], grains: Grains) -> list[tuple[str, Any, str | None]]:
+def _cards(checks: Sequence[Check], grains: Grains) -> list[tuple[str, str, str | None]]:
     total = grains.dataset.iloc[0]
     unreadable = int(grains.videos["unreadable"].sum())
     missed = int(grains.videos["no_face"].sum())
     return [
-        ("videos", len(grains.videos), f"{unreadable:,} unreadable" if unreadable else "all readable"),
-        ("faces", len(grains.faces), f"{missed:,} frames without" if missed else "one in every frame"),
-        ("groups of people", len(grains.groups), "never torn apart" if _none_torn(grains) else "some torn apart"),
+        ("videos", f"{len(grains.videos):,}", f"{unreadable:,} unreadable" if unreadable else "all readable"),
+        ("faces", f"{len(grains.faces):,}", f"{missed:,} frames without" if missed else "one in every frame"),
+        (
+            "groups of people",
+            f"{len(grains.groups):,}",
+            "never torn apart" if _none_torn(grains) else "some torn apart",
+        ),
         (
             "manipulated",
             pages.format_percent(total["manipulated_faces"] / total["faces"] if total["faces"] else None, 0),
