@@ -73,16 +73,16 @@ def group_people(links: Iterable[Iterable[str]]) -> Groups:
     return Groups({people[0]: people for people in components})
 
 
-def sharing_youtube_id(youtube_ids: Mapping[str, str], people: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the people of FaceForensics++ who were cut from one YouTube video, by twos or more.
+def sharing_youtube_id(youtube_ids: Mapping[str, str], people: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the YouTube videos from which two or more of these people were cut: YouTube id → people.
 
     Args:
         youtube_ids: name → YouTube id, such as ``{"605": "nUNnFudF2pA", "606": "nUNnFudF2pA"}``.
-        people: those to look among.
+        people: those to look among; only FaceForensics++ is cut from YouTube.
     """
     among = set(people)
     by_id: dict[str, list[str]] = {}
     for name, youtube_id in sorted(youtube_ids.items()):
         if person("ffpp", name) in among:
             by_id.setdefault(youtube_id, []).append(person("ffpp", name))
-    return [tuple(people) for people in by_id.values() if len(people) > 1]
+    return {youtube_id: tuple(found) for youtube_id, found in by_id.items() if len(found) > 1}

@@ -6,8 +6,68 @@ the wanted totals within reach.
 """
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from math import floor
+
+from deepfake_core.config import SplitConfig
+from deepfake_core.data.groups import Groups
+from deepfake_core.errors import SplitError
+from deepfake_core.workspace import SPLITS
+
+
+def split_by_ratio(groups: Groups, *, originals: set[str], config: SplitConfig) -> tuple[dict[str, str], list[str]]:
+    """Return group → split at random, and remarks on counts that could not be had.
+
+    Args:
+        groups: of the people in this workspace.
+        originals: people whose original is here; they are what is counted.
+        config: the counts and the seed.
+
+    Raises:
+        SplitError: there are fewer groups than splits.
+    """
+    wanted, notes = wanted_originals(config.counts, available=len(originals))
+    weights = {group: sum(name in originals for name in people) for group, people in groups.people.items()}
+    with_originals = sum(weight > 0 for weight in weights.values())
+    if with_originals < len(SPLITS):
+        message = (
+            f"{len(originals)} originals form {with_originals} groups of people; train, validation and test need one "
+            "group each. Download more identities."
+        )
+        raise SplitError(message)
+    by_group = share_out(weights, counts=wanted, seed=config.seed or 0)
+    totals = Counter[str]()
+    for group, split in by_group.items():
+        totals[split] += weights[group]
+    found = tuple(totals[split] for split in SPLITS)
+    if found != wanted:
+        notes.append(f"whole groups allow no exact {_slashed(wanted)} originals: it is {_slashed(found)}")
+    return by_group, notes
+
+
+def wanted_originals(counts: Sequence[float], *, available: int) -> tuple[tuple[int, int, int], list[str]]:
+    """Turn ``split.counts`` into whole numbers of originals, at least one a split, and remarks.
+
+    Fractions are rounded by largest remainders. Whole numbers that sum to more than there are count as proportions.
+    """
+    if abs(sum(counts) - 1.0) > 1e-6 and sum(counts) <= available:
+        train, val, test = (int(count) for count in counts)
+        return (train, val, test), []
+    shares = [count / sum(counts) * available for count in counts]
+    whole = [floor(share) for share in shares]
+    by_remainder = sorted(range(len(SPLITS)), key=lambda index: (whole[index] - shares[index], index))
+    for index in by_remainder[: available - sum(whole)]:
+        whole[index] += 1
+    train, val, test = (max(count, 1) for count in whole)
+    if sum(counts) <= 1.0 + 1e-6:
+        return (train, val, test), []
+    note = (
+        f"split.counts asks for {_slashed([int(count) for count in counts])} originals and {available} are here: "
+        f"taken as proportions, {_slashed((train, val, test))}"
+    )
+    return (train, val, test), [note]
 
 
 def share_out(weights: Mapping[str, int], *, counts: Sequence[int], seed: int) -> dict[str, str]:
@@ -120,3 +180,7 @@ def _emptied(pair: tuple[int, int], wanted: tuple[int, int], left: int, others: 
 def _distance(pair: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:
     off = [abs(found - want) for found, want in zip(pair, wanted, strict=True)]
     return sum(off), max(off), pair
+
+
+def _slashed(counts: Sequence[int]) -> str:
+    return "/".join(str(count) for count in counts)

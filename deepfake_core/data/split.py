@@ -4,9 +4,7 @@ A fake ``A_B`` shows the head of A and the face of B; so A, B and every video ma
 group is given to a split whole. Reads the videos table; writes the splits table and the leak report.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import floor
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,13 +12,15 @@ import pyarrow.compute as pc
 
 from deepfake_core import receipts, tables
 from deepfake_core.config import SplitConfig
-from deepfake_core.data.groups import Groups, group_people, people_of_id, people_of_videos, person, sharing_youtube_id
+from deepfake_core.data.groups import Groups, group_people, people_of_id, people_of_videos, sharing_youtube_id
 from deepfake_core.data.layout import ORIGINAL
+from deepfake_core.data.leaks import LeakReport, find_leaks, write_leak_report
 from deepfake_core.data.lists import SplitLists, read_lists
-from deepfake_core.data.ratio import share_out
+from deepfake_core.data.official import split_by_lists
+from deepfake_core.data.ratio import split_by_ratio
 from deepfake_core.errors import SplitError, TornGroupError
 from deepfake_core.progress import SILENT, Progress
-from deepfake_core.report import Cell, StageReport
+from deepfake_core.report import StageReport
 from deepfake_core.workspace import SPLITS, Workspace
 
 
@@ -44,13 +44,15 @@ def split_videos(workspace: Workspace, *, config: SplitConfig, progress: Progres
         if work.found:
             return work.found
         videos = tables.read(workspace.videos_table, schema=tables.VIDEOS)
-        splits, notes = assign_splits(videos, config=config, lists=lists)
+        splits, leaks = assign_splits(videos, config=config, lists=lists)
+        refuse_torn_groups(splits)
         tables.write(workspace.splits_table, splits, schema=tables.SPLITS)
-        return work.finish(_report(workspace, videos, splits, notes), outputs=[workspace.splits_table])
+        write_leak_report(leaks, workspace.leak_report)
+        return work.finish(_report(workspace, leaks), outputs=[workspace.splits_table])
 
 
-def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -> tuple[pa.Table, list[str]]:
-    """Return the splits of the readable videos, and remarks on what was asked for and could not be had.
+def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -> tuple[pa.Table, LeakReport]:
+    """Return the splits of the readable videos, and what could leak across them.
 
     Args:
         videos: ``tables.VIDEOS``.
@@ -65,32 +67,31 @@ def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -
         message = f"none of the {videos.num_rows} videos can be read, so there is nothing to split."
         raise SplitError(message)
     people = people_of_videos(readable)
-    everyone = {name for shown in people.values() for name in shown}
-    shared = sharing_youtube_id(lists.youtube_ids, everyone)
-    originals = _originals(readable)
+    shared = sharing_youtube_id(lists.youtube_ids, {name for shown in people.values() for name in shown})
+    originals = {people[video_id][0] for video_id in _ids(readable, method=ORIGINAL)}
     notes: list[str] = []
     if config.mode == "official":
         groups = group_people(people.values())
-        by_group = _official(groups, originals, lists)
+        by_group = split_by_lists(groups, originals=originals, lists=lists)
     else:
-        groups = group_people([*people.values(), *shared])
-        by_group, notes = _ratio(groups, originals, config)
-    collisions = _collisions(shared, {name: by_group.get(group) for name, group in groups.of.items()})
-    rows = [
-        {
-            "video_id": video_id,
-            "group": groups.of[shown[0]],
-            "split": by_group[groups.of[shown[0]]],
-            "collision": ", ".join(sorted({other for name in shown for other in collisions.get(name, ())})) or None,
-        }
-        for video_id, shown in people.items()
-        if groups.of[shown[0]] in by_group
-    ]
+        groups = group_people([*people.values(), *shared.values()])
+        by_group, notes = split_by_ratio(groups, originals=originals, config=config)
+    splits = _table(people, groups, by_group, _collisions(shared, groups, by_group))
     if left_out := videos.num_rows - readable.num_rows:
         notes.append(f"{left_out} videos cannot be read and are in no split")
-    if unused := readable.num_rows - len(rows):
+    if unused := readable.num_rows - splits.num_rows:
         notes.append(f"{unused} videos of people beyond split.counts are in no split")
-    return tables.from_rows(rows, tables.SPLITS), notes
+    leaks = find_leaks(
+        videos,
+        splits,
+        groups,
+        shared=shared,
+        mode=config.mode,
+        lists=lists.where,
+        youtube_ids_known=bool(lists.youtube_ids),
+        notes=tuple(notes),
+    )
+    return splits, leaks
 
 
 def refuse_torn_groups(splits: pa.Table) -> None:
@@ -117,142 +118,56 @@ def refuse_torn_groups(splits: pa.Table) -> None:
         raise TornGroupError(message)
 
 
-def _originals(readable: pa.Table) -> set[str]:
-    found = readable.filter(pc.equal(readable["method"], ORIGINAL))
-    pairs = zip(found["dataset"].to_pylist(), found["target"].to_pylist(), strict=True)
-    return {person(dataset, target) for dataset, target in pairs}
+def _ids(videos: pa.Table, *, method: str) -> list[str]:
+    ids: list[str] = videos.filter(pc.equal(videos["method"], method))["video_id"].to_pylist()
+    return ids
 
 
-def _official(groups: Groups, originals: set[str], lists: SplitLists) -> dict[str, str]:
-    listed = _listed(lists)
-    by_person = {name: listed.get(name.split("/", 1)[1]) for name in groups.of}
-    unlisted = sorted(name for name, split in by_person.items() if split is None)
-    if unlisted:
-        message = (
-            f"the official lists ({lists.where}) do not name {len(unlisted)} people of this workspace "
-            f"({_some(unlisted)}). Use split.mode=ratio, or leave their videos out of download.datasets."
-        )
-        raise SplitError(message)
-    by_group: dict[str, str] = {}
-    for group, people in groups.people.items():
-        sides = _in_order({split for name in people if (split := by_person[name])})
-        if len(sides) > 1:
-            where = ", ".join(f"{name} in {by_person[name]}" for name in people)
-            message = (
-                f"the official lists ({lists.where}) tear a group apart: fakes join {where}. "
-                "Use split.mode=ratio, or take those fakes out."
-            )
-            raise SplitError(message)
-        by_group[group] = sides[0]
-    for split in SPLITS:
-        if split not in by_group.values():
-            names = sorted(name.split("/", 1)[1] for name in originals)
-            message = (
-                f"the official lists put no video of this workspace into {split!r} (found {len(names)} originals: "
-                f"{_some(names)}). Use mode 'ratio', or download an identity of {split}.json."
-            )
-            raise SplitError(message)
-    return by_group
-
-
-def _listed(lists: SplitLists) -> dict[str, str]:
-    listed: dict[str, str] = {}
-    for split, pairs in (lists.pairs or {}).items():
-        for name in (name for pair in pairs for name in pair):
-            if listed.setdefault(name, split) != split:
-                message = f"the official lists ({lists.where}) name {name} in {listed[name]}.json and in {split}.json."
-                raise SplitError(message)
-    return listed
-
-
-def _ratio(groups: Groups, originals: set[str], config: SplitConfig) -> tuple[dict[str, str], list[str]]:
-    wanted, notes = wanted_originals(config.counts, available=len(originals))
-    weights = {group: sum(name in originals for name in people) for group, people in groups.people.items()}
-    with_originals = sum(weight > 0 for weight in weights.values())
-    if with_originals < len(SPLITS):
-        message = (
-            f"{len(originals)} originals form {with_originals} groups of people; train, validation and test need one "
-            "group each. Download more identities."
-        )
-        raise SplitError(message)
-    by_group = share_out(weights, counts=wanted, seed=config.seed or 0)
-    totals = Counter[str]()
-    for group, split in by_group.items():
-        totals[split] += weights[group]
-    found = tuple(totals[split] for split in SPLITS)
-    if found != wanted:
-        notes.append(f"whole groups allow no exact {_slashed(wanted)} originals: it is {_slashed(found)}")
-    return by_group, notes
-
-
-def wanted_originals(counts: Sequence[float], *, available: int) -> tuple[tuple[int, int, int], list[str]]:
-    """Turn ``split.counts`` into whole numbers of originals, at least one a split, and remarks.
-
-    Fractions are rounded by largest remainders. Whole numbers that sum to more than there are count as proportions.
-    """
-    if abs(sum(counts) - 1.0) > 1e-6 and sum(counts) <= available:
-        train, val, test = (int(count) for count in counts)
-        return (train, val, test), []
-    shares = [count / sum(counts) * available for count in counts]
-    whole = [floor(share) for share in shares]
-    by_remainder = sorted(range(len(SPLITS)), key=lambda index: (whole[index] - shares[index], index))
-    for index in by_remainder[: available - sum(whole)]:
-        whole[index] += 1
-    train, val, test = (max(count, 1) for count in whole)
-    if sum(counts) <= 1.0 + 1e-6:
-        return (train, val, test), []
-    note = (
-        f"split.counts asks for {_slashed([int(count) for count in counts])} originals and {available} are here: "
-        f"taken as proportions, {_slashed((train, val, test))}"
-    )
-    return (train, val, test), [note]
-
-
-def _collisions(shared: Sequence[Sequence[str]], split_of: Mapping[str, str | None]) -> dict[str, list[str]]:
+def _collisions(
+    shared: Mapping[str, Sequence[str]], groups: Groups, by_group: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Return person → the people of other splits who were cut from the same YouTube video."""
     found: dict[str, list[str]] = {}
-    for people in shared:
+    for people in shared.values():
+        sides = {name: by_group.get(groups.of[name]) for name in people}
         for name in people:
-            others = [other for other in people if split_of[other] != split_of[name]]
-            if others:
-                found[name] = others
+            others = [other for other in people if sides[name] and sides[other] and sides[other] != sides[name]]
+            found[name] = found.get(name, []) + others
     return found
 
 
-def _report(workspace: Workspace, videos: pa.Table, splits: pa.Table, notes: Sequence[str]) -> StageReport:
-    by_split = Counter(splits["split"].to_pylist())
-    groups = dict(zip(splits["group"].to_pylist(), splits["split"].to_pylist(), strict=True))
-    collisions = splits.num_rows - splits["collision"].null_count
-    label = dict(zip(videos["video_id"].to_pylist(), videos["label"].to_pylist(), strict=True))
-    pairs = Counter((split, label[video]) for video, split in zip(*_columns(splits, "video_id", "split"), strict=True))
-    table: list[dict[str, Cell]] = [
-        {
-            "split": split,
-            "groups": sum(found == split for found in groups.values()),
-            "originals": pairs[split, 0],
-            "manipulated": pairs[split, 1],
-        }
-        for split in SPLITS
-    ]
+def _table(
+    people: Mapping[str, Sequence[str]],
+    groups: Groups,
+    by_group: Mapping[str, str],
+    collisions: Mapping[str, Sequence[str]],
+) -> pa.Table:
+    rows = []
+    for video_id, shown in people.items():
+        group = groups.of[shown[0]]
+        if group in by_group:
+            others = sorted({other for name in shown for other in collisions.get(name, ())})
+            rows.append(
+                {
+                    "video_id": video_id,
+                    "group": group,
+                    "split": by_group[group],
+                    "collision": ", ".join(others) or None,
+                }
+            )
+    return tables.from_rows(rows, tables.SPLITS)
+
+
+def _report(workspace: Workspace, leaks: LeakReport) -> StageReport:
+    in_splits = {size.split: size.originals + size.manipulated for size in leaks.splits}
     return StageReport(
         stage="split",
-        counts={"groups": len(groups), **{split: by_split[split] for split in SPLITS}, "collisions": collisions},
-        notes=tuple(notes),
-        table=tuple(table),
-        outputs={"splits": str(workspace.splits_table)},
+        counts={"groups": len(leaks.groups), **in_splits, "collisions": len(leaks.collisions)},
+        notes=leaks.notes,
+        table=tuple(size.model_dump() for size in leaks.splits),
+        outputs={"splits": str(workspace.splits_table), "leak report": str(workspace.leak_report)},
     )
-
-
-def _columns(table: pa.Table, *names: str) -> list[list[str]]:
-    return [table[name].to_pylist() for name in names]
 
 
 def _in_order(splits: set[str]) -> list[str]:
     return sorted(splits, key=lambda split: SPLITS.index(split) if split in SPLITS else len(SPLITS))
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
-
-
-def _slashed(counts: Sequence[int]) -> str:
-    return "/".join(str(count) for count in counts)
