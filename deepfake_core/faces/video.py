@@ -11,10 +11,8 @@ missing, repeated or discarded timestamps - everything is decoded.
 Memory does not grow with the video, but for eight bytes a frame of timestamps.
 """
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +23,13 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from deepfake_core.errors import MediaError
+from deepfake_core.faces.container import is_disposable, opened, reason_of, scan_packets
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 Convert = Literal["frame", "planes"]
 
 _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 _OPENCVS = Interpolation.BICUBIC
-_STILL_IMAGES = ("image2", "_pipe")
 _SUBSAMPLING = {"yuv420p": (2, 2), "yuvj420p": (2, 2), "yuv422p": (2, 1), "yuvj422p": (2, 1), "yuv444p": (1, 1)}
 
 
@@ -66,7 +64,7 @@ def probe_video(path: Path) -> VideoInfo:
     Raises:
         MediaError: it is no video, is empty or damaged, or its first frame does not decode.
     """
-    scan = _scan(path)
+    scan = scan_packets(path)
     first = next(iter(iter_frames(path, step=1, max_frames=1)), None)
     if first is None:
         message = f"{path.name}: no frame of it can be decoded."
@@ -96,7 +94,7 @@ class SampledFrame:
     """
 
     def __init__(
-        self, picture: av.VideoFrame, *, index: int, seconds: float, convert: Convert, reformatter: VideoReformatter
+        self, picture: av.VideoFrame, *, index: int, seconds: float, convert: Convert, converters: "_Converters"
     ) -> None:
         self.index = index
         self.seconds = seconds
@@ -105,13 +103,13 @@ class SampledFrame:
         self.width, self.height = (picture.height, picture.width) if turned else (picture.width, picture.height)
         self._picture = picture
         self._convert = convert
-        self._reformatter = reformatter
+        self._converters = converters
         self._bgr: Image | None = None
 
     def bgr(self) -> Image:
         """Return the whole frame, (height, width, 3) uint8 BGR: the bytes of ``cv2.VideoCapture.read``."""
         if self._bgr is None:
-            converted = self._reformatter.reformat(self._picture, format="bgr24", interpolation=_OPENCVS)
+            converted = self._converters.whole.reformat(self._picture, format="bgr24", interpolation=_OPENCVS)
             self._bgr = self._upright(converted.to_ndarray())
         return self._bgr
 
@@ -125,7 +123,7 @@ class SampledFrame:
         if longest_side == 0 or scale >= 1.0:
             return self.bgr()
         width, height = (max(1, round(side * scale)) for side in (self._picture.width, self._picture.height))
-        shrunk = VideoReformatter().reformat(
+        shrunk = self._converters.small.reformat(
             self._picture, width=width, height=height, format="bgr24", interpolation=Interpolation.AREA
         )
         return self._upright(shrunk.to_ndarray())
@@ -177,7 +175,7 @@ class FrameReader(Iterator[SampledFrame]):
         self.decoded = 0
         self.lost: tuple[int, ...] = ()
         self._convert = convert
-        self._scan = _scan(path)
+        self._scan = scan_packets(path)
         stop = None if max_frames is None else offset + step * max_frames
         self._wanted = slice(offset, stop, step)
         self._damaged = False
@@ -192,38 +190,45 @@ class FrameReader(Iterator[SampledFrame]):
         return next(self._frames)
 
     def _read(self) -> Iterator[SampledFrame]:
-        done = -1
-        found: set[int] = set()
+        lost: list[int] = []
+        upcoming = self._wanted.start
         try:
-            ways = [self._decode_needed, self._decode_all] if self._scan.numbered else [self._decode_all]
-            for way in ways:
-                try:
-                    for frame in way():
-                        if frame.index > done:
-                            done = frame.index
-                            found.add(done)
-                            yield frame
-                    break
-                except _OutOfOrderError:
-                    continue
+            for frame in self._decoded_frames():
+                if frame.index >= upcoming:
+                    lost += range(upcoming, frame.index, self._wanted.step)
+                    upcoming = frame.index + self._wanted.step
+                    yield frame
         except av.FFmpegError as error:
-            message = f"{self.path.name}: cannot be decoded ({_reason(error)})."
+            message = f"{self.path.name}: cannot be decoded ({reason_of(error)})."
             raise MediaError(message) from error
         if not self.decoded:
             message = f"{self.path.name}: no frame of it can be decoded; the file is damaged."
             raise MediaError(message)
-        expected = range(self._scan.expected)[self._wanted] if self._scan.numbered or self._damaged else range(0)
-        self.lost = tuple(index for index in expected if index not in found)
+        if self._scan.numbered or self._damaged:
+            expected = range(self._scan.expected)[self._wanted]
+            lost += range(upcoming, expected.stop, expected.step)
+        self.lost = tuple(lost)
+
+    def _decoded_frames(self) -> Iterator[SampledFrame]:
+        """Decode what is needed; from the start, and everything, where the decoder's order contradicts that."""
+        if self._scan.numbered:
+            try:
+                yield from self._decode_needed()
+            except _OutOfOrderError:
+                pass
+            else:
+                return
+        yield from self._decode_all()
 
     def _decode_needed(self) -> Iterator[SampledFrame]:
         """Decode reference frames and sampled frames only, numbered by their timestamps."""
         stamps = self._scan.stamps
         wanted = range(len(stamps))[self._wanted]
-        reformatter = VideoReformatter()
+        converters = _Converters()
         last = -1
-        with _opened(self.path) as (container, stream):
+        with opened(self.path) as (container, stream):
             for packet in self._packets(container, stream):
-                if packet.size and _is_disposable(packet, self._scan.length_bytes):
+                if packet.size and is_disposable(packet, self._scan.length_bytes):
                     index = bisect_left(stamps, packet.pts)
                     if index not in wanted:
                         continue
@@ -233,20 +238,20 @@ class FrameReader(Iterator[SampledFrame]):
                         raise _OutOfOrderError
                     last = index
                     if index in wanted:
-                        yield self._sampled(picture, index, reformatter)
+                        yield self._sampled(picture, index, converters)
                     if not wanted or index >= wanted[-1]:
                         return
 
     def _decode_all(self) -> Iterator[SampledFrame]:
         """Decode every frame and number them as they come, as ``cv2.VideoCapture`` does."""
-        reformatter = VideoReformatter()
+        converters = _Converters()
         offset, stop, step = self._wanted.start, self._wanted.stop, self._wanted.step
         index = 0
-        with _opened(self.path) as (container, stream):
+        with opened(self.path) as (container, stream):
             for packet in self._packets(container, stream):
                 for picture in self._pictures(packet):
                     if index >= offset and (index - offset) % step == 0:
-                        yield self._sampled(picture, index, reformatter)
+                        yield self._sampled(picture, index, converters)
                     index += 1
                     if stop is not None and index > stop - step:
                         return
@@ -267,11 +272,9 @@ class FrameReader(Iterator[SampledFrame]):
         self.decoded += len(pictures)
         return pictures
 
-    def _sampled(self, picture: av.VideoFrame, index: int, reformatter: VideoReformatter) -> SampledFrame:
+    def _sampled(self, picture: av.VideoFrame, index: int, converters: "_Converters") -> SampledFrame:
         seconds = picture.time if picture.time is not None else index / (self._scan.fps or 25.0)
-        return SampledFrame(
-            picture, index=index, seconds=float(seconds), convert=self._convert, reformatter=reformatter
-        )
+        return SampledFrame(picture, index=index, seconds=float(seconds), convert=self._convert, converters=converters)
 
 
 def iter_frames(
@@ -304,139 +307,16 @@ def shrunk(frame: Image, longest_side: int) -> Image:
     return image
 
 
+class _Converters:
+    """FFmpeg's converters of one video; each remembers its tables as long as its sizes stay the same."""
+
+    def __init__(self) -> None:
+        self.whole = VideoReformatter()
+        self.small = VideoReformatter()
+
+
 class _OutOfOrderError(Exception):
     """The decoder gave a frame that the timestamps do not announce; number them by counting instead."""
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """What the packets of a video say without being decoded."""
-
-    codec: str
-    pix_fmt: str
-    fps: float
-    duration: float
-    declared: int
-    packets: int
-    stamps: "array[int]"
-    numbered: bool
-    length_bytes: int
-
-    @property
-    def expected(self) -> int:
-        return max(self.declared, self.packets)
-
-
-def _scan(path: Path) -> _Scan:
-    stamps = array("q")
-    packets = 0
-    trusted = True
-    with _opened(path) as (container, stream):
-        length_bytes = _length_bytes(stream)
-        try:
-            for packet in container.demux(stream):
-                if not packet.size:
-                    continue
-                packets += 1
-                if packet.pts is None or packet.is_discard:
-                    trusted = False
-                elif length_bytes:
-                    stamps.append(packet.pts)
-        except av.FFmpegError:
-            pass  # the tail is missing: what came before it counts
-        if not packets:
-            message = f"{path.name}: holds a video stream without any frame."
-            raise MediaError(message)
-        ordered = np.sort(np.frombuffer(stamps, dtype=np.int64))
-        numbered = bool(length_bytes and trusted and (np.diff(ordered) > 0).all())
-        return _Scan(
-            codec=stream.codec_context.name,
-            pix_fmt=stream.codec_context.pix_fmt or "",
-            fps=float(stream.average_rate or stream.guessed_rate or 0),
-            duration=_duration(container, stream),
-            declared=stream.frames,
-            packets=packets,
-            stamps=array("q", ordered.tobytes()) if numbered else array("q"),
-            numbered=numbered,
-            length_bytes=length_bytes,
-        )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    if not path.is_file():
-        message = f"{path}: there is no such file."
-        raise MediaError(message)
-    try:
-        # The prefix and the whitelist keep hostile names and playlists from reaching other files or hosts.
-        container = av.open(f"file:{path.resolve()}", options={"protocol_whitelist": "file"})
-    except av.FFmpegError as error:
-        what = "is empty" if path.stat().st_size == 0 else f"is not a video that can be opened ({_reason(error)})"
-        message = f"{path.name}: {what}."
-        raise MediaError(message) from error
-    with container:
-        if any(mark in container.format.name for mark in _STILL_IMAGES):
-            message = f"{path.name}: is a still image ({container.format.name}), not a video."
-            raise MediaError(message)
-        streams = [stream for stream in container.streams.video if not _is_cover(stream)]
-        if not streams:
-            message = f"{path.name}: holds no video stream, only {_kinds(container)}."
-            raise MediaError(message)
-        stream = streams[0]
-        # One thread: workers are the parallelism, and frame threads would hold more frames in memory.
-        stream.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
-        yield container, stream
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & stream.disposition.attached_pic)
-
-
-def _kinds(container: Any) -> str:
-    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-
-
-def _duration(container: Any, stream: Any) -> float:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return float(container.duration / av.time_base) if container.duration else 0.0
-
-
-def _reason(error: av.FFmpegError) -> str:
-    return error.strerror or str(error)
-
-
-def _length_bytes(stream: Any) -> int:
-    """Return how many bytes the length of a NAL unit has in H.264 of the MP4 kind (AVCC); 0 for anything else."""
-    header = stream.codec_context.extradata
-    if stream.codec_context.name != "h264" or not header or len(header) < 7 or header[0] != 1:
-        return 0
-    return int(header[4] & 3) + 1
-
-
-def _is_disposable(packet: Any, length_bytes: int) -> bool:
-    """Say whether no other picture needs this packet: every slice in it has ``nal_ref_idc`` 0.
-
-    A packet that is not understood to its last byte, or carries anything but slices and remarks, is needed.
-    """
-    data = memoryview(packet)
-    slices = 0
-    place = 0
-    while place + length_bytes < len(data):
-        length = int.from_bytes(data[place : place + length_bytes], "big")
-        header = data[place + length_bytes]
-        place += length_bytes + length
-        kind = header & 31
-        if 1 <= kind <= 5:
-            if header & 96:
-                return False
-            slices += 1
-        elif kind not in (6, 9, 12):  # supplemental information, delimiter, filler
-            return False
-        if length == 0:
-            return False
-    return slices > 0 and place == len(data)
 
 
 def _pixels(plane: Any) -> Image:

@@ -68,6 +68,27 @@ def write_irregular_video(pictures) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def truncated_video(tmp_path, write_video) -> Callable[[Sequence[np.ndarray]], Path]:
+    """Return a function that encodes frames, puts the index first, and cuts off the last third of the file."""
+
+    def write(frames: Sequence[np.ndarray]) -> Path:
+        whole, front = write_video(tmp_path / "whole.mp4", frames, options={"g": "20"}), tmp_path / "front.mp4"
+        with av.open(str(whole)) as source, av.open(str(front), "w", options={"movflags": "+faststart"}) as copy:
+            stream = copy.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(source.streams.video[0]):
+                if packet.size:
+                    packet.stream = stream
+                    copy.mux(packet)
+        path = tmp_path / "truncated.mp4"
+        data = front.read_bytes()
+        start = data.index(b"mdat")
+        path.write_bytes(data[: start + (len(data) - start) * 2 // 3])
+        return path
+
+    return write
+
+
 class DrawnFaces:
     """A detector for tests: takes blocks of pure blue, green or red for faces, in the order of their area.
 
