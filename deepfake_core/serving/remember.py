@@ -38,9 +38,16 @@ class Memory:
             return False
         return True
 
-    def keep(self, sha256: str, faces: pa.Table) -> None:
-        """Keep the scored faces of a video: ``tables.SCORED_FACES``."""
-        tables.write(self.path_of(sha256), faces, schema=tables.SCORED_FACES)
+    def keep(self, sha256: str, faces: pa.Table, *, scratch: Path) -> None:
+        """Keep the scored faces of a video: ``tables.SCORED_FACES``.
+
+        The file grows in ``scratch``, a folder below this memory's, and moves here when it is whole: what a kill
+        leaves half written is swept with the scratch folder, and never takes anything from another run.
+        """
+        path = self.path_of(sha256)
+        growing = scratch / f"scored-{path.name}"
+        tables.write(growing, faces, schema=tables.SCORED_FACES)
+        growing.replace(path)
 
     def faces_of(self, sha256: str) -> pa.Table:
         """Return the faces of a finished video, without images."""

@@ -136,7 +136,8 @@ def _score_unfinished(
         )
         for done, outcome in enumerate(read_ahead(outcomes, ahead=workers), start=1):
             if outcome.status == "ok":
-                memory.keep(outcome.key, score_crops(outcome.value, scorer=scorer, rows=max(ROWS_HELD, config.batch)))
+                faces = score_crops(outcome.value, scorer=scorer, rows=max(ROWS_HELD, config.batch))
+                memory.keep(outcome.key, faces, scratch=scratch)
                 outcome.value.unlink()
             else:
                 failures[outcome.key] = _failure(outcome, todo[outcome.key])
