@@ -149,11 +149,17 @@ def log_params(values: Mapping[str, Any]) -> None:
         mlflow.log_params({key: flat[key] for key in keys[start : start + MAX_PARAMS_TAGS_PER_BATCH]})
 
 
-def log_metrics(values: Mapping[str, float | None], *, step: int | None = None) -> None:
-    """Log metrics at once; those that are null or not finite are left out, for MLflow would show them as numbers."""
+def log_metrics(values: Mapping[str, float | None], *, step: int | None = None, model_id: str | None = None) -> None:
+    """Log metrics at once; those that are null or not finite are left out, for MLflow would show them as numbers.
+
+    Args:
+        values: by name.
+        step: such as the epoch.
+        model_id: of the logged model that they belong to as well.
+    """
     finite = {key: float(value) for key, value in values.items() if value is not None and math.isfinite(value)}
     if finite:
-        mlflow.log_metrics(finite, step=step)
+        mlflow.log_metrics(finite, step=step, model_id=model_id)
 
 
 def log_tags(values: Mapping[str, str]) -> None:

@@ -228,6 +228,11 @@ class Workspace:
         return self.reports / "promotion"
 
     @property
+    def decisions(self) -> Path:
+        """JSON lines: every decision of the promotion gate and every rollback, appended."""
+        return self.promotions / "decisions.jsonl"
+
+    @property
     def scores(self) -> Path:
         """Score tables, and what scoring keeps of each video so that it goes on after a kill."""
         return self.root / "scores"
@@ -236,6 +241,10 @@ class Workspace:
     def registration(self) -> Path:
         """JSON: name, version and digest of the latest registered model."""
         return self.models / "registration.json"
+
+    def registered_model(self, onnx_sha256: str) -> Path:
+        """Return where a model of the registry is kept once it was downloaded."""
+        return self.models / "registry" / f"{onnx_sha256}.onnx"
 
     @property
     def mlflow_db(self) -> Path:

@@ -1,0 +1,33 @@
+"""Workspaces as they are after ``evaluate``, without drawing a single figure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deepfake_core import files
+from deepfake_core.config import EvaluateConfig
+from deepfake_core.receipts import open_stage
+from deepfake_core.report import StageReport
+from deepfake_core.serving.session import Scorer
+from deepfake_core.workspace import Workspace
+
+
+@pytest.fixture
+def evaluated(exported_workspace: Callable[..., Workspace]) -> Callable[..., Workspace]:
+    """Return a function that makes a workspace whose model is evaluated, as ``exported_workspace`` does."""
+    from deepfake_core import evaluate
+
+    def make(**values: Any) -> Workspace:
+        workspace = exported_workspace(**{"test_groups": 3, **values})
+        config = EvaluateConfig(resamples=100)
+        with open_stage(workspace, "evaluate", config=config) as work:
+            scorer = Scorer.open(workspace.onnx_model)
+            videos = evaluate.list_test_videos(workspace, contract=scorer.contract)
+            predictions = evaluate.predict(workspace, scorer, videos)
+            results = evaluate.measure(predictions, contract=scorer.contract, config=config)
+            files.write_json(workspace.evaluation / "metrics.json", results)
+            work.finish(StageReport(stage="evaluate"), outputs=[workspace.evaluation / "metrics.json"])
+        return workspace
+
+    return make
