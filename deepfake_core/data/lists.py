@@ -5,7 +5,6 @@ maps a person to a YouTube video and the number of the cut, ``{"605": "nUNnFudF2
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from deepfake_core.workspace import SPLITS
 
 YOUTUBE_IDS = "conversion_dict.json"
 TIMEOUT_SECONDS = 30.0
+CONNECT_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,8 @@ def read_lists(config: SplitConfig, *, default: Path) -> SplitLists:
 def _youtube_ids(config: SplitConfig, where: str) -> dict[str, str]:
     if config.youtube_ids is not None:
         table = _read(str(config.youtube_ids.parent), config.youtube_ids.name)
-    elif _is_url(where) or not (Path(where) / YOUTUBE_IDS).is_file():
-        return {}
     else:
-        table = _read(where, YOUTUBE_IDS)
+        table = _read(where, YOUTUBE_IDS, needed=False)
     if not isinstance(table, dict) or not all(isinstance(value, str) and value.strip() for value in table.values()):
         message = f"{YOUTUBE_IDS} must map people to YouTube ids, such as {{'605': 'nUNnFudF2pA 0'}}."
         raise SplitError(message)
@@ -80,16 +78,18 @@ def _pairs(values: Any, name: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, Sequence) and bool(value) and all(isinstance(name, str) and name for name in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) and name for name in value)
 
 
-def _read(where: str, name: str) -> Any:
+def _read(where: str, name: str, *, needed: bool = True) -> Any:
+    """Read a JSON file of a folder or URL; one that is not needed and not there is an empty table."""
     try:
-        if _is_url(where):
-            answer = httpx.get(f"{where.rstrip('/')}/{name}", timeout=TIMEOUT_SECONDS, follow_redirects=True)
-            return answer.raise_for_status().json()
-        return json.loads((Path(where) / name).read_text(encoding="utf-8"))
+        return json.loads(
+            _fetch(f"{where.rstrip('/')}/{name}") if _is_url(where) else (Path(where) / name).read_bytes()
+        )
     except FileNotFoundError:
+        if not needed:
+            return {}
         message = (
             f"no {name} in {where}. Set split.lists to the folder or URL of train.json, val.json and test.json, "
             "or use split.mode=ratio."
@@ -98,6 +98,15 @@ def _read(where: str, name: str) -> Any:
     except (OSError, httpx.HTTPError, ValueError) as error:
         message = f"{name} in {where} cannot be read: {error}."
         raise SplitError(message) from None
+
+
+def _fetch(url: str) -> bytes:
+    transport = httpx.HTTPTransport(retries=CONNECT_ATTEMPTS)
+    with httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS, follow_redirects=True) as client:
+        answer = client.get(url)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise FileNotFoundError(url)
+    return answer.raise_for_status().content
 
 
 def _is_url(where: str) -> bool:

@@ -78,9 +78,9 @@ def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -
         by_group, notes = split_by_ratio(groups, originals=originals, config=config)
     splits = _table(people, groups, by_group, _collisions(shared, groups, by_group))
     if left_out := videos.num_rows - readable.num_rows:
-        notes.append(f"{left_out} videos cannot be read and are in no split")
+        notes.append(f"unreadable or missing videos, in no split: {left_out}")
     if unused := readable.num_rows - splits.num_rows:
-        notes.append(f"{unused} videos of people beyond split.counts are in no split")
+        notes.append(f"videos of people beyond split.counts, in no split: {unused}")
     leaks = find_leaks(
         videos,
         splits,

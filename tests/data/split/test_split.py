@@ -1,0 +1,292 @@
+"""No person stands on both sides of a split."""
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pyarrow as pa
+import pytest
+
+from deepfake_core import files, tables
+from deepfake_core.config import SplitConfig
+from deepfake_core.data.split import refuse_torn_groups, split_videos
+from deepfake_core.errors import MissingInput, SplitError, TornGroupError
+
+PAIRS = {"train": [["001", "002"]], "val": [["003", "004"]], "test": [["005", "006"]]}
+NAMES = ("001", "002", "001_002", "003", "004", "003_004", "004_003", "005", "006", "006_005")
+
+
+def official(lists, **changes):
+    return SplitConfig(mode="official", lists=str(lists), **changes)
+
+
+def test_a_fake_never_leaves_the_group_of_the_people_in_it(workspace_with, splits_by_name):
+    workspace = workspace_with("001", "002", "003", "004", "001_002")
+
+    split_videos(workspace, config=SplitConfig(mode="ratio", counts=(2, 1, 1)))
+
+    split = splits_by_name(workspace)
+    assert split["001"] == split["002"] == split["001_002"] != split["003"]
+    assert set(split.values()) == {"train", "val", "test"}
+
+
+def test_people_joined_over_several_fakes_are_one_group(workspace_with):
+    workspace = workspace_with("001", "002", "003", "001_002", "003_002", "004", "005", compressions=("c23", "c40"))
+
+    split_videos(workspace, config=SplitConfig(mode="ratio", counts=(3, 1, 1)))
+
+    rows = tables.read(workspace.splits_table, schema=tables.SPLITS).to_pylist()
+    groups = {row["video_id"]: row["group"] for row in rows}
+    assert {groups[f"ffpp/original/{c}/{name}"] for name in ("001", "002", "003") for c in ("c23", "c40")} == {
+        "ffpp/001"
+    }
+    assert groups["ffpp/Deepfakes/c40/003_002"] == "ffpp/001"
+
+
+def test_the_official_lists_decide(workspace_with, write_lists, splits_by_name):
+    workspace = workspace_with(*NAMES)
+
+    report = split_videos(workspace, config=official(write_lists(**PAIRS)))
+
+    split = splits_by_name(workspace)
+    assert {name: split[name] for name in ("001", "001_002", "004_003", "006_005")} == {
+        "001": "train",
+        "001_002": "train",
+        "004_003": "val",
+        "006_005": "test",
+    }
+    assert report.counts == {"groups": 3, "train": 3, "val": 4, "test": 3, "collisions": 0}
+
+
+def test_the_lists_lie_below_the_videos_where_nobody_says_otherwise(workspace_with, write_lists, splits_by_name):
+    workspace = workspace_with(*NAMES)
+    write_lists(folder="workspace/videos/splits", **PAIRS)
+
+    split_videos(workspace, config=SplitConfig())
+
+    assert splits_by_name(workspace)["005"] == "test"
+
+
+def test_lists_may_come_from_a_url(workspace_with, write_lists, splits_by_name):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            """Say nothing."""
+
+    folder = write_lists(youtube_ids={"001": "abc 0", "005": "abc 1"}, **PAIRS)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        workspace = workspace_with(*NAMES)
+        report = split_videos(workspace, config=official(f"http://127.0.0.1:{server.server_address[1]}/"))
+        assert splits_by_name(workspace)["003"] == "val"
+        assert report.counts["collisions"] == 1
+        (folder / "test.json").unlink()
+        with pytest.raises(SplitError, match=r"test\.json"):
+            split_videos(workspace, config=official(f"http://127.0.0.1:{server.server_address[1]}/"))
+        server.shutdown()
+
+
+def test_people_of_one_youtube_video_across_official_splits_are_reported_never_refused(workspace_with, write_lists):
+    workspace = workspace_with(*NAMES)
+    ids = {"001": "abc 0", "005": "abc 1", "003": "xyz 0", "004": "xyz 1", "999": "abc 2"}
+
+    report = split_videos(workspace, config=official(write_lists(youtube_ids=ids, **PAIRS)))
+
+    rows = tables.read(workspace.splits_table, schema=tables.SPLITS).to_pylist()
+    collision = {row["video_id"].rpartition("/")[2]: row["collision"] for row in rows}
+    assert report.counts["collisions"] == 1
+    assert collision["001"] == collision["001_002"] == "ffpp/005"
+    assert collision["005"] == collision["006_005"] == "ffpp/001"
+    assert [collision[name] for name in ("002", "003", "004", "006")] == [None] * 4
+
+
+def test_people_of_one_youtube_video_stay_together_at_random(workspace_with, write_lists, splits_by_name):
+    names = [f"{number:03d}" for number in range(8)]
+    lists = write_lists(youtube_ids={"000": "abc 0", "007": "abc 1"})
+    for seed in range(6):
+        workspace = workspace_with(*names)
+        split_videos(workspace, config=SplitConfig(mode="ratio", counts=(4, 2, 2), lists=str(lists), seed=seed))
+        split = splits_by_name(workspace)
+        assert split["000"] == split["007"]
+
+
+def test_actors_are_people_too_and_no_numbers_of_faceforensics(workspace_with, splits_by_name):
+    workspace = workspace_with(
+        "01__pan", "01__kitchen", "02__pan", "01_02__pan__ABC", "03__pan", "04__pan", "04_03__pan__DEF", "05__pan", "01"
+    )
+
+    split_videos(workspace, config=SplitConfig(mode="ratio", counts=(4, 1, 1)))
+
+    split = splits_by_name(workspace)
+    groups = tables.read(workspace.splits_table, schema=tables.SPLITS)["group"].to_pylist()
+    assert split["01__pan"] == split["01__kitchen"] == split["02__pan"] == split["01_02__pan__ABC"]
+    assert split["03__pan"] == split["04_03__pan__DEF"]
+    assert set(groups) == {"dfd/01", "dfd/03", "dfd/05", "ffpp/01"}
+
+
+def test_lists_that_leave_a_split_empty_are_refused_before_any_work(workspace_with, write_lists):
+    workspace = workspace_with("001", "002", "001_002", "003", "004", "003_004")
+
+    with pytest.raises(SplitError) as error:
+        split_videos(workspace, config=official(write_lists(**PAIRS)))
+
+    assert error.value.exit_code == 2
+    assert "put no video of this workspace into 'test' (found 4 originals: 001, 002, 003, 004)" in str(error.value)
+    assert "Use mode 'ratio', or download an identity of test.json." in str(error.value)
+    assert not workspace.splits_table.exists()
+
+
+def test_lists_that_tear_a_group_are_refused(workspace_with, write_lists):
+    workspace = workspace_with(*NAMES, "001_003")
+
+    with pytest.raises(SplitError, match=r"tear a group apart.*ffpp/001 in train.*ffpp/003 in val"):
+        split_videos(workspace, config=official(write_lists(**PAIRS)))
+
+
+def test_people_whom_the_lists_do_not_name_are_refused(workspace_with, write_lists):
+    workspace = workspace_with(*NAMES, "777", "01__pan")
+
+    with pytest.raises(SplitError, match=r"do not name 2 people of this workspace \(dfd/01, ffpp/777\)"):
+        split_videos(workspace, config=official(write_lists(**PAIRS)))
+
+
+def test_a_person_in_two_lists_is_refused(workspace_with, write_lists):
+    lists = write_lists(**{**PAIRS, "test": [["005", "006"], ["001", "007"]]})
+
+    with pytest.raises(SplitError, match=r"name 001 in train\.json and in test\.json"):
+        split_videos(workspace_with(*NAMES), config=official(lists))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "no val.json in"),
+        ("[[", "cannot be read"),
+        ('{"003": "004"}', "list of pairs"),
+        ("[[3, 4]]", "list of pairs"),
+        ('["003"]', "list of pairs"),
+    ],
+)
+def test_lists_that_are_missing_or_no_lists_are_named(workspace_with, write_lists, text, words):
+    lists = write_lists(**PAIRS)
+    (lists / "val.json").unlink()
+    if text is not None:
+        (lists / "val.json").write_text(text)
+
+    with pytest.raises(SplitError, match=words) as error:
+        split_videos(workspace_with(*NAMES), config=official(lists))
+    assert "val.json" in str(error.value)
+
+
+def test_a_table_of_youtube_ids_that_was_asked_for_and_is_not_there_is_an_error(workspace_with, tmp_path):
+    config = SplitConfig(mode="ratio", counts=(2, 2, 2), youtube_ids=tmp_path / "nowhere.json")
+
+    with pytest.raises(SplitError, match=r"nowhere\.json"):
+        split_videos(workspace_with(*NAMES), config=config)
+
+
+def test_unreadable_videos_are_in_no_split_and_join_nobody(workspace_with, splits_by_name):
+    workspace = workspace_with("001", "002", "003", "001_002", unreadable=("001_002",))
+
+    report = split_videos(workspace, config=SplitConfig(mode="ratio", counts=(1, 1, 1)))
+
+    assert set(splits_by_name(workspace)) == {"001", "002", "003"}
+    assert "unreadable or missing videos, in no split: 1" in report.notes
+
+
+def test_nothing_readable_is_nothing_to_split(workspace_with):
+    workspace = workspace_with("001", "002", unreadable=("001", "002"))
+
+    with pytest.raises(SplitError, match="none of the 2 videos can be read"):
+        split_videos(workspace, config=SplitConfig(mode="ratio"))
+
+
+def test_fewer_groups_than_splits_is_an_error(workspace_with):
+    with pytest.raises(SplitError, match="form 2 groups of people"):
+        split_videos(workspace_with("001", "002", "003", "001_002"), config=SplitConfig(mode="ratio"))
+
+
+def test_the_same_lists_elsewhere_are_the_same_split_and_changed_lists_are_another(workspace_with, write_lists):
+    workspace = workspace_with(*NAMES)
+    split_videos(workspace, config=official(write_lists(**PAIRS)))
+
+    assert split_videos(workspace, config=official(write_lists(folder="copy", **PAIRS))).outcome == "found"
+    swapped = {**PAIRS, "val": PAIRS["test"], "test": PAIRS["val"]}
+    report = split_videos(workspace, config=official(write_lists(**swapped)))
+    assert report.outcome == "done"
+    assert "made again: its input changed: lists" in report.notes
+
+
+def test_the_seed_decides_and_nothing_else(workspace_with, splits_by_name):
+    names = [f"{number:03d}" for number in range(20)]
+    config = SplitConfig(mode="ratio", counts=(0.6, 0.2, 0.2), seed=1)
+    workspace = workspace_with(*names)
+    split_videos(workspace, config=config)
+    first = workspace.splits_table.read_bytes()
+    workspace.splits_table.unlink()
+    split_videos(workspace, config=config)
+    assert workspace.splits_table.read_bytes() == first
+
+    split_videos(workspace, config=config.model_copy(update={"seed": 2}))
+    assert workspace.splits_table.read_bytes() != first
+
+
+def test_without_videos_the_download_is_asked_for(workspace):
+    with pytest.raises(MissingInput, match="deepfake download"):
+        split_videos(workspace, config=SplitConfig())
+
+
+def table_of(*rows):
+    return tables.from_rows(
+        [dict(zip(("video_id", "group", "split"), row, strict=True)) for row in rows], tables.SPLITS
+    )
+
+
+def test_the_guard_lets_whole_groups_through_and_refuses_torn_ones():
+    whole = table_of(
+        ("ffpp/original/c23/001", "ffpp/001", "train"), ("ffpp/Deepfakes/c23/001_002", "ffpp/001", "train")
+    )
+    refuse_torn_groups(whole)
+
+    torn = table_of(("ffpp/original/c23/001", "ffpp/001", "train"), ("ffpp/original/c23/002", "ffpp/001", "test"))
+    with pytest.raises(TornGroupError, match="ffpp/001 in train and test") as error:
+        refuse_torn_groups(torn)
+    assert error.value.exit_code == 3
+
+
+def test_the_guard_reads_the_people_again_and_does_not_believe_group_names():
+    edited = table_of(
+        ("ffpp/original/c23/001", "ffpp/001", "train"),
+        ("ffpp/original/c23/002", "ffpp/002", "test"),
+        ("ffpp/Deepfakes/c23/001_002", "ffpp/002", "test"),
+    )
+
+    with pytest.raises(TornGroupError, match="ffpp/001 in train and test"):
+        refuse_torn_groups(edited)
+
+
+def test_the_guard_takes_any_table_with_its_columns():
+    refuse_torn_groups(pa.table({"video_id": ["x/y/z/w"], "group": ["g"], "split": ["val"], "more": [1]}))
+
+
+def test_the_leak_report_is_one_page_that_asks_nobody_for_anything(workspace_with, write_lists):
+    workspace = workspace_with(*NAMES, "<b>", unreadable=("003",))
+    ids = {"001": "abc 0", "005": "abc 1"}
+    lists = write_lists(youtube_ids=ids, **{**PAIRS, "train": [["001", "002"], ["<b>"]]})
+
+    report = split_videos(workspace, config=official(lists))
+
+    page = workspace.leak_report.read_text()
+    assert report.outputs["leak report"] == str(workspace.leak_report)
+    assert "http" not in page.replace("http-equiv", "")
+    assert "<script" not in page
+    assert "<b><b></b>" not in page
+    assert "&lt;b&gt;" in page
+    for word in ("collision", "abc", "Deepfakes", "c23", "001", "006"):
+        assert word in page
+    values = files.read_json(workspace.leak_report.with_name("leaks.json"))
+    assert values["shared"] == [
+        {"youtube_id": "abc", "people": {"ffpp/001": "train", "ffpp/005": "test"}, "collision": True}
+    ]
+    assert values["without_original"] == ["ffpp/003"]
+    assert values["unreadable"] == 1
+    assert {row["method"]: row["val"] for row in values["balance"]} == {"original": 1, "Deepfakes": 2}
