@@ -139,17 +139,15 @@ def _per_face(faces: pa.Table, *, video_ids: "pd.Series[str]", step: int) -> pd.
     sides = np.stack([x2 - x1, y2 - y1])
     inside = _overlap(x1, x2, width) * _overlap(y1, y2, height)
     shorter = sides.min(axis=0, initial=np.inf)
-    return pd.DataFrame(
-        {
-            "video": video,
-            "frame": frame,
-            "face_pixels": shorter,
-            "box_in_frame": inside / np.maximum(sides.prod(axis=0), 1e-6),
-            "box_aspect": sides.max(axis=0, initial=0.0) / np.maximum(shorter, 1e-6),
-            "sharpness": faces["sharpness"].to_numpy()[order],
-            "box_jump": _jumps((x1 + x2) / 2, (y1 + y2) / 2, width=sides[0], video=video, frame=frame, step=step),
-        }
-    )
+    measured = {
+        "face_pixels": shorter,
+        "box_in_frame": inside / np.maximum(sides.prod(axis=0), 1e-6),
+        "box_aspect": sides.max(axis=0, initial=0.0) / np.maximum(shorter, 1e-6),
+        "sharpness": faces["sharpness"].to_numpy()[order],
+        "box_jump": _jumps((x1 + x2) / 2, (y1 + y2) / 2, width=sides[0], video=video, frame=frame, step=step),
+    }
+    # Great Expectations compares float64 as a whole column, anything else value by value in Python.
+    return pd.DataFrame({"video": video, "frame": frame, **measured}).astype(dict.fromkeys(measured, float))
 
 
 def _overlap(low: npt.NDArray[np.float32], high: npt.NDArray[np.float32], size: npt.NDArray[np.float32]) -> Floats:

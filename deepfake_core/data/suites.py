@@ -18,7 +18,11 @@ from typing import Any
 
 import great_expectations as gx
 import pandas as pd
-from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 from great_expectations.exceptions import GreatExpectationsError
 
 from deepfake_core import files
@@ -95,9 +99,7 @@ def run_suite(suite: Suite, grains: Grains, *, config: ValidateConfig) -> tuple[
     """
     frame = grains.of(suite.grain)
     parameters = config.model_dump(mode="json")
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(enable=False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    context = gx.get_context(mode="ephemeral", project_config=_quiet_context())
     batch = (
         context.data_sources.add_pandas("tables")
         .add_dataframe_asset(suite.grain)
@@ -148,6 +150,15 @@ def _parameters_of(values: Any) -> Iterator[str]:
     elif isinstance(values, list):
         for inner in values:
             yield from _parameters_of(inner)
+
+
+def _quiet_context() -> DataContextConfig:
+    """Nothing on disk, nothing sent anywhere, no bars of its own: the stage shows progress, the report is ours."""
+    return DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
 
 
 def _build(suite: Suite) -> Any:

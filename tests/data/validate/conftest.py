@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import permutations, product
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -160,3 +160,33 @@ def dataset() -> Dataset:
             name = f"{target}_{source}"
             made.add(name, method=method, compression=compression, group=pair[0], split=split)
     return made
+
+
+class CountingProgress:
+    """Remembers how far the latest bar came."""
+
+    total = 0.0
+    done = 0.0
+
+    def bar(self, title: str, *, total: float, unit: str = "") -> Self:
+        assert title
+        assert unit
+        self.total, self.done = total, 0.0
+        return self
+
+    def advance(self, steps: float = 1.0) -> None:
+        self.done += steps
+
+    def say(self, text: str) -> None:
+        assert text
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture
+def bars() -> CountingProgress:
+    return CountingProgress()

@@ -316,6 +316,15 @@ def test_a_suite_of_ones_own_joins_in(dataset, suites):
     assert checks["Only c23"].rows_outside == 30
 
 
+def test_judging_leaves_nothing_on_disk(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    dataset.checks()
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_digest_follows_the_content_of_the_suites(suites):
     config = ValidateConfig(suites=suites)
     before = digest_of(load_suites(suites, config=config))

@@ -1,37 +1,147 @@
-"""The gate: what it lets through, what it refuses, and what it leaves behind."""
+"""The gate as a stage: what it lets through, what it refuses, and what it leaves behind."""
+
+import shutil
 
 import pytest
 
-from deepfake_core import receipts, tables
+from deepfake_core import files, receipts, tables
 from deepfake_core.config import ValidateConfig
-from deepfake_core.data.validate import validate_data
-from deepfake_core.errors import DataQualityError, MissingInput
+from deepfake_core.data.validate import find_file_problems, validate_data
+from deepfake_core.errors import DataQualityError, MissingInput, StaleInput
+from deepfake_core.resources import expectations_folder
 
 FAKE = "ffpp/Deepfakes/c23/001_002"
 ORIGINAL = "ffpp/original/c23/001"
 
 
-def test_clean_data_passes_and_leaves_results_and_a_receipt(workspace, dataset):
+def test_clean_data_passes_and_leaves_report_results_and_a_receipt(workspace, dataset):
     dataset.write(workspace)
 
     report = validate_data(workspace, config=ValidateConfig())
 
     assert report.counts["passed"] == report.counts["checks"] == len(report.table)
+    assert report.counts["faces"] == len(dataset.faces)
     assert report.notes == ()
+    assert report.failed == 0
     results = tables.read(workspace.quality_results, schema=tables.QUALITY)
     assert all(results["passed"].to_pylist())
+    assert files.read_json(workspace.quality_results.with_suffix(".json")) == results.to_pylist()
+    assert workspace.quality_report.is_file()
     assert receipts.state_of(workspace, "validate").state == "done"
     assert validate_data(workspace, config=ValidateConfig()).outcome == "found"
 
 
-def test_a_fake_without_its_target_is_refused_after_results_are_written(workspace, dataset):
+def test_a_refusal_names_what_was_seen_and_allowed_after_the_report_is_written(workspace, dataset):
     dataset.drop_everywhere(ORIGINAL)
     dataset.write(workspace)
 
-    with pytest.raises(DataQualityError, match="Every fake has its target at the same compression") as refusal:
+    with pytest.raises(DataQualityError) as refusal:
         validate_data(workspace, config=ValidateConfig())
 
     assert refusal.value.exit_code == 3
-    assert workspace.quality_results.is_file()
+    text = str(refusal.value)
+    assert "1 critical expectation failed" in text
+    assert "Every fake has its target at the same compression (videos)" in text
+    assert "4 of 48 videos outside (8.33 %), lowest 0; allowed: at least 1." in text
+    assert "Download the missing originals" in text
+    assert str(workspace.quality_report) in text
+    assert "Refused: 1 critical check failed" in workspace.quality_report.read_text()
+    results = tables.read(workspace.quality_results, schema=tables.QUALITY).to_pylist()
+    assert [row["column"] for row in results if not row["passed"]] == ["has_target"]
     with pytest.raises(MissingInput, match="'validate' is needed first"):
         receipts.require_done(workspace, "validate")
+
+
+def test_a_warning_is_noted_and_the_data_passes(workspace, dataset):
+    dataset.splits[0]["collision"] = "005"
+    dataset.write(workspace)
+
+    report = validate_data(workspace, config=ValidateConfig())
+
+    assert report.counts["warnings"] == 1
+    assert report.notes == (
+        "warning: No identity shares a YouTube video with another split: 1 of 3 groups; allowed: none",
+    )
+    assert receipts.state_of(workspace, "validate").state == "done"
+
+
+def test_the_verdict_follows_an_edited_suite(workspace, dataset, tmp_path):
+    dataset.write(workspace)
+    suites = shutil.copytree(expectations_folder(), tmp_path / "suites")
+    config = ValidateConfig(suites=suites)
+    assert validate_data(workspace, config=config).outcome == "done"
+
+    content = files.read_json(suites / "videos.json")
+    content["expectations"][2]["kwargs"]["min_value"] = 13
+    files.write_json(suites / "videos.json", content)
+
+    with pytest.raises(DataQualityError, match="lowest 12; allowed: at least 13"):
+        validate_data(workspace, config=config)
+
+
+def test_a_refusal_can_be_mended_by_another_threshold(workspace, dataset):
+    dataset.drop_everywhere(ORIGINAL)
+    dataset.write(workspace)
+    with pytest.raises(DataQualityError):
+        validate_data(workspace, config=ValidateConfig())
+
+    report = validate_data(workspace, config=ValidateConfig(min_target_share=0.9))
+
+    assert report.outcome == "done"
+
+
+def test_new_faces_are_judged_again(workspace, dataset):
+    dataset.write(workspace)
+    validate_data(workspace, config=ValidateConfig())
+    dataset.rows_of("extractions", FAKE)[0]["frames_sampled"] = 6
+    dataset.write(workspace)
+
+    with pytest.raises(DataQualityError, match="As many frames were sampled"):
+        validate_data(workspace, config=ValidateConfig())
+
+
+def test_nothing_is_judged_before_the_extraction_is_done(workspace):
+    with pytest.raises(MissingInput, match="stage 'download' is needed first"):
+        validate_data(workspace, config=ValidateConfig())
+
+
+def test_tables_changed_by_hand_are_not_judged(workspace, dataset):
+    dataset.write(workspace)
+    dataset.drop("splits", FAKE)
+    tables.write(workspace.splits_table, dataset.table("splits", tables.SPLITS), schema=tables.SPLITS)
+
+    with pytest.raises(StaleInput, match="stage 'split' is stale"):
+        validate_data(workspace, config=ValidateConfig())
+
+
+def test_missing_damaged_and_short_faces_files_are_found(workspace, dataset):
+    dataset.write(workspace)
+    gone, damaged, short = (row["video_id"] for row in dataset.videos[:3])
+    workspace.faces_of(gone).unlink()
+    workspace.faces_of(damaged).write_bytes(b"PAR1 and no more")
+    table = tables.read(workspace.faces_of(short), schema=tables.FACES)
+    tables.write(workspace.faces_of(short), table.slice(1), schema=tables.FACES)
+
+    problems = find_file_problems(workspace, dataset.table("extractions", tables.EXTRACTIONS))
+
+    assert set(problems) == {gone, damaged, short}
+    assert problems[gone] == "the file is gone"
+    assert "is damaged" in problems[damaged]
+    assert problems[short] == "the file has 11 rows, the extractions table counted 12"
+
+
+def test_a_missing_faces_file_is_refused_unless_files_are_not_looked_at(workspace, dataset):
+    dataset.write(workspace)
+    workspace.faces_of(FAKE).unlink()
+
+    with pytest.raises(DataQualityError, match="Every faces file is there and whole"):
+        validate_data(workspace, config=ValidateConfig())
+    assert validate_data(workspace, config=ValidateConfig(check_files=False)).outcome == "done"
+
+
+def test_progress_reaches_its_end(workspace, dataset, bars):
+    dataset.write(workspace)
+
+    validate_data(workspace, config=ValidateConfig(), progress=bars)
+
+    assert bars.done == bars.total > 3

@@ -1,0 +1,193 @@
+"""The page: the verdict first, the culprits with their faces, and not one request to elsewhere."""
+
+import base64
+import re
+
+import numpy as np
+import pytest
+
+from deepfake_core.config import ValidateConfig
+from deepfake_core.data.checks import Check, to_table, write_number
+from deepfake_core.data.culprits import find_culprits
+from deepfake_core.data.histograms import OUTSIDE, draw_histogram
+from deepfake_core.data.quality_report import say_verdict, write_quality_report
+from deepfake_core.data.suites import load_suites, run_suite
+from deepfake_core.resources import expectations_folder
+
+FAKE = "ffpp/Deepfakes/c23/001_002"
+ORIGINAL = "ffpp/original/c23/001"
+
+
+@pytest.fixture
+def page(workspace, dataset):
+    """Return a function that writes the report of the data set as it is and returns its HTML."""
+
+    def write(**more) -> str:
+        dataset.write(workspace)
+        config = ValidateConfig()
+        suites = load_suites(expectations_folder(), config=config)
+        grains = dataset.grains(**more)
+        checks = [check for suite in suites for check in run_suite(suite, grains, config=config)]
+        write_quality_report(workspace, suites=suites, checks=checks, grains=grains)
+        return workspace.quality_report.read_text()
+
+    return write
+
+
+def test_a_passing_page_says_so_and_shows_faces_of_every_method(page):
+    html = page()
+
+    assert "Passed: all 22 checks hold" in html
+    assert "What to do" not in html
+    assert html.count('<img src="data:image/jpeg;base64,') == 5 * 6, "six people a method"
+    assert html.count("<svg") == 1, "only the sharpness differs from face to face"
+
+
+def test_the_page_asks_nothing_of_anybody(page):
+    html = page()
+
+    assert "default-src 'none'" in html
+    addresses = re.findall(r'(?:src|href|url|action)\s*[=(]\s*["\']?([^"\')\s>]+)', html)
+    assert addresses
+    assert all(address.startswith("data:") for address in addresses)
+    assert "<script" not in html
+    assert "@import" not in html
+
+
+def test_sample_faces_of_a_failing_check_are_the_worst_ones(page, dataset):
+    for width, row in enumerate(dataset.faces[::12]):
+        row["x2"] = row["x1"] + 5.0 + width
+
+    html = page()
+
+    section = html.split("Faces are large enough")[1].split("</section>")[0]
+    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', section)
+    assert len(pictures) == 8
+    assert all(base64.b64decode(picture).startswith(b"\xff\xd8") for picture in pictures)
+    assert "frame 0: 5 px" in section
+    assert "The worst 8 of 27" in section
+
+
+def test_critical_failures_come_before_warnings(page, dataset):
+    dataset.splits[-1]["collision"] = "001"
+    dataset.drop_everywhere(ORIGINAL)
+
+    html = page()
+
+    assert "Refused: 1 critical check failed" in html
+    assert "1 warning beside them" in html
+    assert html.index("no original 001 at c23") < html.index("shares a YouTube video with 001")
+
+
+def test_names_from_elsewhere_cannot_write_into_the_page(page, dataset):
+    dataset.rows_of("videos", FAKE)[0].update(status="unreadable", reason="<script>alert(1)</script>")
+    for table in ("splits", "extractions", "faces"):
+        dataset.drop(table, FAKE)
+
+    html = page()
+
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+def test_a_video_whose_faces_file_is_gone_is_listed_without_a_picture(page, dataset):
+    dataset.rows_of("extractions", FAKE)[0]["digest"] = None
+
+    html = page(file_problems={FAKE: "the file is gone"})
+
+    section = html.split("Every faces file is there and whole")[1].split("</section>")[0]
+    assert "the file is gone" in section
+    assert "<img" not in section
+
+
+@pytest.mark.parametrize(
+    ("refused", "warned", "tone", "title"),
+    [
+        (0, 0, "ok", "Passed: all 1 checks hold"),
+        (0, 2, "warn", "Passed with 2 warnings"),
+        (2, 1, "bad", "Refused: 2 critical checks failed"),
+    ],
+)
+def test_the_verdict_is_one_sentence(refused, warned, tone, title):
+    checks = [make_check(), *[make_check(passed=False)] * refused]
+    checks += [make_check(passed=False, severity="warning")] * warned
+
+    banner = say_verdict(checks)
+
+    assert (banner.tone, banner.title) == (tone, title)
+
+
+def test_one_bad_video_does_not_hide_the_others(dataset):
+    for row in dataset.rows_of("faces", FAKE):
+        row["sharpness"] = 0.0
+    dataset.rows_of("faces", ORIGINAL)[0]["sharpness"] = 0.5
+    check = make_check(grain="faces", column="sharpness", bounds={"min_value": 1.0}, passed=False)
+
+    culprits = find_culprits(check, dataset.grains())
+
+    assert [culprit.name.split(",")[0] for culprit in culprits] == [FAKE, FAKE, ORIGINAL]
+
+
+def test_a_torn_group_is_shown_from_both_sides(dataset):
+    next(row for row in dataset.splits if row["video_id"] == FAKE)["split"] = "test"
+    check = make_check(grain="groups", column="splits", bounds={"max_value": 1}, passed=False)
+
+    (culprit,) = find_culprits(check, dataset.grains())
+
+    assert culprit.seen == "in test, train"
+    assert {place.remark for place in culprit.places} == {"train", "test"}
+
+
+def test_bars_beyond_the_threshold_are_red():
+    values = np.linspace(10, 100, 1000)
+
+    assert OUTSIDE in draw_histogram(values, unit="px", low=32)
+    assert OUTSIDE not in draw_histogram(values, unit="px", low=5)
+    assert OUTSIDE in draw_histogram(values, unit="px", high=90)
+
+
+def test_values_of_several_decades_get_a_logarithmic_axis():
+    svg = draw_histogram(np.geomspace(0.01, 100, 500), unit="number")
+
+    assert [label for label in ("0.01", "1", "100") if f">{label}</text>" in svg] == ["0.01", "1", "100"]
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [3.0], [0.0, 0.0], [-1.0, np.inf]])
+def test_odd_distributions_are_drawn_or_left_out(values):
+    svg = draw_histogram(np.array(values, dtype=float), unit="count", low=1.0)
+
+    assert (svg == "") == (not np.isfinite(values).any())
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0512, "share", "5.12 %"),
+        (1.0, "share", "100 %"),
+        (1168000.0, "count", "1,168,000"),
+        (2.5, "count", "2.5"),
+        (31.999, "px", "32 px"),
+        (float("inf"), "ratio", "∞"),
+        (None, "number", "no value"),
+        (float("nan"), "number", "no value"),
+        (0.00012345, "number", "0.000123"),
+        (0.0, "widths", "0 box widths"),
+    ],
+)
+def test_numbers_are_written_for_people(value, unit, text):
+    assert write_number(value, unit) == text
+
+
+def test_results_are_a_table(dataset):
+    table = to_table(dataset.checks().values())
+
+    assert table.num_rows == 22
+    assert set(table["suite"].to_pylist()) == {"faces", "videos", "groups", "balance", "dataset"}
+
+
+def make_check(**more) -> Check:
+    values = {
+        "suite": "faces", "grain": "faces", "name": "A check", "expectation": "expect_column_values_to_be_between",
+        "column": "sharpness", "severity": "critical", "passed": True, "bounds": {},
+    }  # fmt: skip
+    return Check(**{**values, **more})
