@@ -4,6 +4,7 @@ Every function returns a Matplotlib ``Figure`` drawn through the object interfac
 display. ``save`` writes it as a PNG.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,15 @@ Arrays = tuple[npt.ArrayLike, npt.ArrayLike]
 
 def save(figure: Figure, path: Path) -> Path:
     """Write ``figure`` as a PNG, atomically; equal figures give equal bytes. Returns ``path``."""
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, metadata={"Software": None})
+    files.write_bytes(path, to_png(figure))
     return path
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return ``figure`` as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def draw_roc(curves: Mapping[str, Arrays]) -> Figure:
