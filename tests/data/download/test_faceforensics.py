@@ -294,3 +294,31 @@ def test_ctrl_c_ends_at_once_and_keeps_what_came(space, server, config_of, wait_
     server.faults.clear()
     assert download_videos(space, config=config_of(server)).failed == 0
     assert_intact(space, server)
+
+
+@pytest.mark.real_data
+def test_real_videos_come_intact_from_a_misbehaving_server(real_data, workspace, empty_server, config_of):
+    tree = real_data / "data" / "ffpp"
+    for folder in ("original_sequences/youtube/c40", "manipulated_sequences/Deepfakes/c40"):
+        for path in (tree / folder / "videos").iterdir():
+            empty_server.content[f"/v3/{folder}/videos/{path.name}"] = path.read_bytes()
+    pairs = [["183", "253"], ["469", "481"], ["585", "599"], ["672", "720"], ["866", "878"]]
+    empty_server.content["/v3/misc/filelist.json"] = json.dumps(pairs).encode()
+    faults = ["drop", "truncate", "503", "hang", "redirect", "ignore range", "garbage"]
+    for number, path in enumerate(sorted(empty_server.content)):
+        empty_server.faults[path] = [faults[number % len(faults)], "drop"] if path.endswith(".mp4") else []
+    missing = f"{FAKES}/866_878.mp4"
+    empty_server.faults[missing] = ["always 404"]
+    empty_server.connection_limit = 4
+    accept_terms(workspace)
+
+    report = download_videos(workspace, config=config_of(empty_server, attempts=4))
+
+    assert (report.counts["ok"], report.counts["missing"], report.failed) == (19, 1, 1)
+    assert_intact(workspace, empty_server, but=[missing])
+    rows = rows_by_name(workspace)
+    assert (rows["183"]["width"], rows["183"]["height"], rows["183"]["frames"]) == (1280, 720, 390)
+    empty_server.faults.clear()
+    empty_server.requests.clear()
+    assert download_videos(workspace, config=config_of(empty_server)).failed == 0
+    assert [path for path in empty_server.fetched() if path.endswith(".mp4")] == [missing]
