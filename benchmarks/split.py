@@ -4,7 +4,8 @@
 
 1,000 identities in 500 pairs, four methods, two compressions: 10,000 videos, and YouTube ids of which 22 are shared, as
 in the real table. Measured is the whole stage: reading the videos table, grouping, cutting exactly, writing the splits
-and the leak report. The notebook sorts the names and cuts after 800 and 900; what that leaks on these made-up pairs is counted beside it.
+and the leak report. The notebook sorts the names and cuts after 800 and 900; what that leaks on these made-up pairs is
+counted beside it.
 """
 
 import json
