@@ -24,7 +24,7 @@ def head(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sample")
     config = SampleConfig(identities=6, frames=4, width=224, height=160, methods=(), compressions=("c23",), workers=1)
     generate_sample(folder, config=config)
-    video = sorted(folder.rglob("original_sequences/**/*.mp4"))[0]
+    video = min(folder.rglob("original_sequences/**/*.mp4"))
     return next(iter_frames(video, step=1)).bgr()
 
 

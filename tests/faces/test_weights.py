@@ -148,5 +148,5 @@ def test_a_server_with_other_bytes_is_not_believed(tmp_path, official):
 def test_a_server_that_is_gone_leaves_advice(tmp_path, monkeypatch):
     monkeypatch.setitem(weights.OFFICIAL, SHA256, "http://127.0.0.1:9/yunet.onnx")
 
-    with pytest.raises(WeightsError, match="give their path as detector.weights"):
+    with pytest.raises(WeightsError, match=r"give their path as detector\.weights"):
         resolve_weights(DetectorConfig(name="yunet", sha256=SHA256), folder=tmp_path / "kept")
