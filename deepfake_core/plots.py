@@ -173,7 +173,12 @@ def draw_breakdown(values: Mapping[str, Mapping[str, float | None]], *, title: s
 
 
 def draw_comparison(
-    rows: Sequence[tuple[str, float, float, float]], *, title: str, x: str, limit: float | None = None
+    rows: Sequence[tuple[str, float, float, float]],
+    *,
+    title: str,
+    x: str,
+    limit: float | None = None,
+    highest: float | None = None,
 ) -> Figure:
     """Draw values with their intervals, one a line.
 
@@ -182,6 +187,7 @@ def draw_comparison(
         title: of the figure.
         x: name of the value.
         limit: a bound that the interval is held against.
+        highest: largest value there can be; the axis ends a little behind it.
     """
     figure, axes = _new(6.6, 1.5 + 0.5 * len(rows), title=title, x=x, y="")
     for index, (_, value, low, high) in enumerate(rows):
@@ -199,6 +205,9 @@ def draw_comparison(
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.12)
+    left, right = axes.get_xlim()
+    if highest is not None and right > highest:
+        axes.set_xlim(left, highest + 0.04 * (highest - left))
     return figure
 
 

@@ -37,9 +37,9 @@ def render_page(decision: Decision) -> str:
         checks=[
             {
                 "check": _NAMES.get(check.name, check.name),
-                "measured": check.value,
-                "bound": check.bound,
-                "answer": "not asked" if check.bound is None else "passed" if check.passed else "refused",
+                "measured": _whole(check.value) if check.name == "min_groups" else check.value,
+                "bound": _whole(check.bound) if check.name == "min_groups" else check.bound,
+                "answer": "not\u00a0asked" if check.bound is None else "passed" if check.passed else "refused",
                 "why": check.why,
             }
             for check in decision.checks
@@ -55,6 +55,10 @@ def render_page(decision: Decision) -> str:
             "In production before": f"version {decision.production}" if decision.production else "nothing",
         },
     )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _banner(decision: Decision) -> pages.Banner:
@@ -83,7 +87,7 @@ def _figures(decision: Decision) -> list[bytes]:
     if comparison is None or comparison.difference is None:
         return []
     bounds = [check.bound for check in decision.checks if check.name == "max_auc_drop"]
-    drawn = [plots.draw_comparison(_rows(decision, comparison), title="Video AUC", x="AUC")]
+    drawn = [plots.draw_comparison(_rows(decision, comparison), title="Video AUC", x="AUC", highest=1.0)]
     if comparison.difference_interval is not None:
         row = ("difference", comparison.difference, *comparison.difference_interval)
         title = "Candidate minus production"
