@@ -18,6 +18,9 @@ CRF = {"c23": 23, "c40": 40}
 
 PRESET = "fast"
 
+REPEATABLE = "mbtree=0"
+"""x264's macroblock tree spends bits a little differently from run to run; without it equal frames give equal files."""
+
 
 def write_videos(paths: Mapping[str, Path], frames: Sequence[Frame], *, fps: int) -> None:
     """Encode ``frames`` once a compression.
@@ -36,7 +39,7 @@ def write_videos(paths: Mapping[str, Path], frames: Sequence[Frame], *, fps: int
 def _encode(path: Path, pictures: Sequence[av.VideoFrame], *, crf: int, fps: int) -> None:
     # bitexact: the file does not tell which version of FFmpeg wrote it, so equal work gives equal bytes
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        options = {"crf": str(crf), "preset": PRESET, "threads": "1"}
+        options = {"crf": str(crf), "preset": PRESET, "threads": "1", "x264-params": REPEATABLE}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height = pictures[0].width, pictures[0].height
         stream.pix_fmt = "yuv420p"

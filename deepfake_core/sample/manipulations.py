@@ -82,7 +82,7 @@ def manipulate(shots: list[Shot], method: str, *, seed: int) -> list[Frame]:
 
 
 def _deepfakes(rng: np.random.Generator) -> Manipulation:
-    resolution = float(rng.uniform(0.19, 0.28))
+    resolution = float(rng.uniform(0.21, 0.31))
     size = (float(rng.uniform(0.64, 0.72)), float(rng.uniform(0.84, 0.94)))
 
     def make(shot: Shot, _: np.random.Generator) -> Frame:
@@ -97,7 +97,7 @@ def _deepfakes(rng: np.random.Generator) -> Manipulation:
 
 
 def _faceswap(rng: np.random.Generator) -> Manipulation:
-    resolution = float(rng.uniform(0.24, 0.34))
+    resolution = float(rng.uniform(0.25, 0.36))
     size = (float(rng.uniform(0.62, 0.70)), float(rng.uniform(0.80, 0.90)))
     kept = float(rng.uniform(0.4, 0.7))
     mismatch = np.exp(rng.normal(0.0, 0.02, 3) + rng.choice([-1.0, 1.0]) * rng.uniform(0.02, 0.06)).astype(np.float32)
@@ -124,7 +124,7 @@ def _faceswap(rng: np.random.Generator) -> Manipulation:
 
 
 def _face2face(rng: np.random.Generator) -> Manipulation:
-    resolution = float(rng.uniform(0.24, 0.34))
+    resolution = float(rng.uniform(0.25, 0.36))
 
     def make(shot: Shot, _: np.random.Generator) -> Frame:
         acted = _acted(shot)
@@ -142,7 +142,7 @@ def _face2face(rng: np.random.Generator) -> Manipulation:
 
 
 def _neural_textures(rng: np.random.Generator) -> Manipulation:
-    resolution = float(rng.uniform(0.18, 0.26))
+    resolution = float(rng.uniform(0.20, 0.29))
     contrast = float(rng.uniform(0.78, 0.90))
 
     def make(shot: Shot, _: np.random.Generator) -> Frame:

@@ -94,7 +94,7 @@ def _skin_colour(person: Person, rng: np.random.Generator, x: Array, y: Array) -
     shade -= 0.2 * bump(side, y, (person.eyes.spacing - 0.05, 0.0), (0.27, 0.14))  # eye sockets
     shade -= (0.08 + 0.14 * skin.age) * bump(side, y, (person.eyes.spacing - 0.03, 0.17), (0.17, 0.06))  # eye bags
     shade -= 0.16 * smooth(0.75, 1.15, side) + 0.22 * smooth(1.25, 1.75, y)
-    shade -= (0.06 + 0.2 * skin.age) * _fold(side, y, person)
+    shade -= (0.04 + 0.12 * skin.age) * _fold(side, y, person)
     shade -= 0.14 * bump(x, y, (0.0, person.nose.height + 0.07), (person.nose.width * 1.1, 0.06))  # below the nose
     shade -= 0.2 * bump(x, y, (0.0, person.mouth.height + person.mouth.lower + 0.05), (0.2, 0.045))  # below the lip
     shade -= skin.age * 0.08 * _wrinkles(x, y)
@@ -209,7 +209,7 @@ def _relief(person: Person, rng: np.random.Generator, x: Array, y: Array) -> Arr
     height += 0.04 * bump(x, y, (0.0, mouth.height + 0.55 * mouth.lower), (0.2, 0.055))
     height -= 0.025 * bump(x, y, (0.0, mouth.height + mouth.lower + 0.06), (0.22, 0.05))
     height += 0.045 * bump(x, y, (0.0, mouth.height + 0.38), (0.22, 0.15))  # chin
-    height -= (0.004 + 0.014 * person.skin.age) * _fold(side, y, person)
+    height -= (0.003 + 0.008 * person.skin.age) * _fold(side, y, person)
     height -= 0.004 * person.skin.age * _wrinkles(x, y)
     return height + 0.0004 * fractal(rng, x.shape, 150, 1) + 0.0016 * fractal(rng, x.shape, 12, 2)
 
