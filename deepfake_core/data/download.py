@@ -100,8 +100,8 @@ def _from_servers(workspace: Workspace, root: Path, config: DownloadConfig, prog
         lost = [mask.relative for mask in masks if mask.path in failures]
         notes += [f"{len(lost)} masks could not be had: {', '.join(lost[:3])}"] if lost else []
         report = _report(workspace, root, rows, notes=notes, lost=len(lost))
-        # What is missing is looked for again by the next run, so this one must not count as found then.
-        left = f"{len(failures)} missing" if failures else _digest(_list(root, config))
+        # The next run asks again for what is missing or damaged, so this one must not count as found then.
+        left = f"{report.failed} failed" if report.failed else _digest(_list(root, config))
         return work.finish(report, outputs=[workspace.videos_table], external={"files": left})
 
 

@@ -141,7 +141,9 @@ def test_a_file_damaged_on_disk_is_fetched_again(space, server, config_of):
     assert_intact(space, server)
 
 
-def test_a_file_that_is_no_video_on_the_server_is_an_unreadable_row(space, server, config_of):
+def test_a_file_that_is_no_video_on_the_server_is_an_unreadable_row_and_asked_for_again(
+    space, server, config_of, video_bytes
+):
     server.content[f"{ORIGINALS}/183.mp4"] = b"<html>not today</html>"
 
     report = download_videos(space, config=config_of(server))
@@ -150,6 +152,9 @@ def test_a_file_that_is_no_video_on_the_server_is_an_unreadable_row(space, serve
     assert report.failed == 1
     assert row["status"] == "unreadable"
     assert "183.mp4" in row["reason"]
+
+    server.content[f"{ORIGINALS}/183.mp4"] = video_bytes("183")
+    assert download_videos(space, config=config_of(server)).failed == 0
 
 
 def test_a_killed_download_goes_on_where_it_stopped(space, server, config_of, wait_until):
