@@ -194,11 +194,23 @@ def _count_frames(videos: pd.DataFrame, sampling: SamplingSpec) -> None:
 
 
 def _find_losses(videos: pd.DataFrame) -> None:
-    readable = videos["unreadable"] == 0
+    """Name the table that a readable video is missing from.
+
+    A video may stand in no split when nobody in it stands in one: a split need not use everybody.
+    """
     lost = pd.Series(None, index=videos.index, dtype=object)
-    lost[readable & videos["split"].isna()] = "split"
+    shown = pd.concat([_people(videos, role) for role in ("target", "source")], axis=1, keys=("target", "source"))
+    placed = videos["split"].notna()
+    used = set(pd.concat([shown[placed][role] for role in shown]).dropna())
+    of_placed_people = shown.isin(used).any(axis=1)
+    lost[(videos["unreadable"] == 0) & ~placed & of_placed_people] = "split"
     lost[(videos["status"] == "ok") & videos["extraction"].isna()] = "extract"
     videos["lost_at"] = lost
+
+
+def _people(videos: pd.DataFrame, role: str) -> "pd.Series[str]":
+    """Return who stands in a role, named across data sets, such as ``ffpp/183``; null where nobody does."""
+    return videos["dataset"] + "/" + videos[role]
 
 
 def _find_targets(videos: pd.DataFrame) -> None:
@@ -230,10 +242,7 @@ def _per_group(videos: pd.DataFrame) -> pd.DataFrame:
     """Count splits by group, and look for people in several groups by the videos' own targets and sources."""
     placed = videos[videos["group"].notna()]
     shown = pd.concat(
-        [
-            pd.DataFrame({"group": placed["group"], "person": placed["dataset"] + "/" + placed[role]})
-            for role in ("target", "source")
-        ]
+        [pd.DataFrame({"group": placed["group"], "person": _people(placed, role)}) for role in ("target", "source")]
     )
     shown = shown.dropna().drop_duplicates()
     shared = shown[shown.duplicated("person", keep=False)]
@@ -253,7 +262,8 @@ def _names(values: "pd.Series[str]") -> str:
 
 
 def _per_split(videos: pd.DataFrame) -> pd.DataFrame:
-    fakes = videos[videos["label"] == 1]
+    videos = videos[videos["split"].notna()]
+    methods = videos["method"][videos["label"] == 1]
     rows = []
     for split in SPLITS:
         inside = videos[videos["split"] == split]
@@ -268,7 +278,7 @@ def _per_split(videos: pd.DataFrame) -> pd.DataFrame:
                 "original_faces": faces - fake_faces,
                 "manipulated_faces": fake_faces,
                 "smaller_class_share": min(fake_faces, faces - fake_faces) / faces if faces else 0.0,
-                "method_imbalance": _imbalance(manipulated, "method", among=fakes["method"]),
+                "method_imbalance": _imbalance(manipulated, "method", among=methods),
                 "compression_imbalance": _imbalance(inside, "compression", among=videos["compression"]),
             }
         )

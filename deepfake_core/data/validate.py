@@ -46,7 +46,7 @@ def validate_data(workspace: Workspace, *, config: ValidateConfig, progress: Pro
     suites = load_suites(config.suites or resources.expectations_folder(), config=config)
     external = {"suites": digest_of(suites)}
     with receipts.open_stage(workspace, "validate", config=config, external=external) as work:
-        if work.found:
+        if work.found and workspace.quality_report.is_file():
             return work.found
         with progress.bar("Check the data", total=len(suites) + 3, unit="steps") as bar:
             grains = read_grains(workspace, check_files=config.check_files, bar=bar)

@@ -31,6 +31,16 @@ def test_clean_data_passes_and_leaves_report_results_and_a_receipt(workspace, da
     assert validate_data(workspace, config=ValidateConfig()).outcome == "found"
 
 
+def test_a_report_that_was_deleted_is_written_again(workspace, dataset):
+    dataset.write(workspace)
+    validate_data(workspace, config=ValidateConfig())
+    workspace.quality_report.unlink()
+
+    assert validate_data(workspace, config=ValidateConfig()).outcome == "done"
+
+    assert workspace.quality_report.is_file()
+
+
 def test_a_refusal_names_what_was_seen_and_allowed_after_the_report_is_written(workspace, dataset):
     dataset.drop_everywhere(ORIGINAL)
     dataset.write(workspace)
