@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import mlflow
 import numpy as np
 import pytest
 
@@ -120,14 +121,18 @@ def finish_stages(
 
 
 @pytest.fixture(scope="session")
-def _records(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return make_records(tmp_path_factory.mktemp("records") / "workspace")
+def records_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = make_records(tmp_path_factory.mktemp("records") / "workspace")
+    # MLflow's migration takes seconds: done once, copied with the workspace. No experiment is made yet, so that each
+    # copy keeps its artifacts in itself.
+    mlflow.MlflowClient(tracking_in(workspace).uri).search_experiments()
+    return workspace
 
 
 @pytest.fixture(scope="session")
-def _trained(_records: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def trained_once(records_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     root = tmp_path_factory.mktemp("trained") / "workspace"
-    shutil.copytree(_records.root, root)
+    shutil.copytree(records_once.root, root)
     workspace = Workspace.existing(root)
     train_model(workspace, config=TINY, tracking=tracking_in(workspace), name="tiny")
     return workspace
@@ -139,16 +144,16 @@ def tracking_in(workspace: Workspace) -> TrackingConfig:
 
 
 @pytest.fixture
-def records(_records: Workspace, tmp_path: Path) -> Workspace:
+def records(records_once: Workspace, tmp_path: Path) -> Workspace:
     """Return a workspace with records: 48 faces to train on, 16 to validate, 16 to test, of 32 pixels."""
-    shutil.copytree(_records.root, tmp_path / "workspace")
+    shutil.copytree(records_once.root, tmp_path / "workspace")
     return Workspace.existing(tmp_path / "workspace")
 
 
 @pytest.fixture
-def trained(_trained: Workspace, tmp_path: Path) -> Workspace:
+def trained(trained_once: Workspace, tmp_path: Path) -> Workspace:
     """Return a workspace in which a tiny model was trained; its runs are in the workspace it was copied from."""
-    shutil.copytree(_trained.root, tmp_path / "trained")
+    shutil.copytree(trained_once.root, tmp_path / "trained")
     return Workspace.existing(tmp_path / "trained")
 
 
