@@ -145,7 +145,7 @@ def blend_into_gaps(crops: Crops, logits: npt.NDArray[np.float32], *, logits_of:
     shares = np.linspace(0, 1, BLEND_STEPS + 2)[1:-1]
     blends = np.concatenate([np.rint(low + share * (high - low)).astype(np.uint8) for share in shares])
     probabilities = sigmoid(logits_of(blends))
-    found = {}
+    found: dict[int, int] = {}
     for index, probability in enumerate(probabilities):
         for tenth in tenths([probability]) & missing:
             found.setdefault(tenth, index)

@@ -65,13 +65,14 @@ def build_model(config: TrainConfig, *, size: int) -> keras.Model:
         ConfigError: weights were given for another architecture than theirs, or without their digest.
         WeightsError: the weights file is missing, or not the one with that digest.
     """
+    refuse_wrong_weights(config)
     parts = _Parts(config)
     images = keras.Input((size, size, 3), dtype="float32", name=INPUT)
     # The notebook rescaled outside of the model, differently in training and scoring; here it cannot be forgotten.
     pixels = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="rescale")(images)
     features = _backbone(pixels, parts, FILTERS[config.architecture], config.middle_blocks)
     if config.weights is not None:
-        _load_imagenet(keras.Model(pixels, features), config.weights, config)
+        _load_imagenet(keras.Model(pixels, features), config.weights)
     pooled = layers.GlobalAveragePooling2D(name="pool", dtype=parts.policy)(features)
     dropped = layers.Dropout(config.dropout, seed=parts.next_seed(), name="dropout", dtype=parts.policy)(pooled)
     logit = layers.Dense(1, kernel_initializer=parts.initializer(), dtype="float32", name=LOGIT)(dropped)
@@ -182,8 +183,16 @@ def _middle_block(x: keras.KerasTensor, parts: _Parts, block: int, filters: int)
     return parts.add(name=f"{name}_add")([x, entered])
 
 
-def _load_imagenet(backbone: keras.Model, path: Path, config: TrainConfig) -> None:
-    """Copy ImageNet weights into ``backbone``, once their file is known to be the right one."""
+def refuse_wrong_weights(config: TrainConfig) -> None:
+    """Refuse ImageNet weights that do not fit the architecture, or whose file is not known to be the right one.
+
+    Raises:
+        ConfigError: they are for another architecture, or their digest is not given.
+        WeightsError: the file is missing, or has another digest.
+    """
+    path = config.weights
+    if path is None:
+        return
     if (config.architecture, config.width, config.middle_blocks) != ("xception", 1.0, IMAGENET_MIDDLE_BLOCKS):
         message = (
             "train.weights fits the architecture 'xception' at width 1 with 8 middle blocks. Received: "
@@ -200,6 +209,9 @@ def _load_imagenet(backbone: keras.Model, path: Path, config: TrainConfig) -> No
     if digest != config.weights_sha256:
         message = f"{path} has SHA-256 {digest}, train.weights_sha256 asks for {config.weights_sha256}."
         raise WeightsError(message)
+
+
+def _load_imagenet(backbone: keras.Model, path: Path) -> None:
     published = keras.applications.Xception(include_top=False, weights=str(path), input_shape=(None, None, 3))
     _copy_weights(published, backbone)
 
