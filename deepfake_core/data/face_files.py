@@ -87,7 +87,7 @@ def iter_faces_of(workspace: Workspace, face_file: FaceFile) -> Iterator[list[tu
     if not path.is_file() or files.sha256_of_file(path) != face_file.digest:
         raise _not_what_was_extracted(workspace, face_file, "its digest is another")
     frames: set[int] = set()
-    with pq.ParquetFile(path) as parquet:
+    with pq.ParquetFile(path, memory_map=True) as parquet:
         for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=["frame", "status", "jpeg"]):
             faces = batch.filter(pc.equal(batch.column("status"), "ok"))
             numbers = faces.column("frame").to_pylist()

@@ -6,6 +6,7 @@ pixels that scoring sees: JPEG is decoded with ``INTEGER_ACCURATE``, which is bi
 (TensorFlow's default differs by up to 11 levels), and nothing is resized.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,8 @@ def read_faces(  # noqa: PLR0913 - the options of one pipeline
     if shuffle_seed is not None:
         seed = int(_random(shuffle_seed, epoch).integers(1, 1 << 31))
         faces = faces.shuffle(min(shuffle_buffer, part.faces), seed=seed, reshuffle_each_iteration=False)
-    faces = faces.skip(skip * (batch or 1))
+    if skip:
+        faces = faces.skip(skip * (batch or 1))
 
     def parse(record: tf.Tensor) -> tuple[Any, ...]:
         values = tf.io.parse_single_example(record, {**_FEATURES, **(_ID_FEATURES if with_ids else {})})
@@ -96,11 +98,10 @@ def read_faces(  # noqa: PLR0913 - the options of one pipeline
         return (image, values["labels"], *ids)
 
     faces = faces.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-    remaining = max(0, part.faces - skip * (batch or 1))
-    faces = faces.apply(tf.data.experimental.assert_cardinality(remaining))
+    elements = max(0, part.faces - skip * (batch or 1))
     if batch is not None:
-        faces = faces.batch(batch)
-    return faces.prefetch(tf.data.AUTOTUNE)
+        faces, elements = faces.batch(batch), math.ceil(elements / batch)
+    return faces.apply(tf.data.experimental.assert_cardinality(elements)).prefetch(tf.data.AUTOTUNE)
 
 
 def decode_jpeg(jpeg: tf.Tensor) -> tf.Tensor:

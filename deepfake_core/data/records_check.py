@@ -6,9 +6,11 @@ TensorFlow, which checks every checksum. Both sides are then compared shard by s
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from deepfake_core import files, receipts, tables
@@ -21,12 +23,16 @@ from deepfake_core.progress import SILENT, Progress
 from deepfake_core.report import StageReport
 from deepfake_core.workspace import Workspace
 
-DIGEST_BYTES = 16
 LONGEST_LIST = 10
 """Problems named in the message."""
 
-Expected = dict[tuple[str, int], dict[bytes, str]]
-"""For the number of a shard in its split: digest of a record → the face it shows, in the order of the shard."""
+EXPECTED = np.dtype([("order", "u8"), ("digest", "u8", 2), ("video", "u4"), ("frame", "u4")])
+"""What must stand in a shard, 32 bytes a face: place, digest of the record, number of the faces file, frame."""
+
+RECORDS_AT_ONCE = 256
+
+Expected = dict[tuple[str, int], np.ndarray]
+"""Split and number of a shard → ``EXPECTED`` rows in the order of the shard."""
 
 
 def verify_records(workspace: Workspace, *, progress: Progress = SILENT) -> StageReport:
@@ -43,20 +49,9 @@ def verify_records(workspace: Workspace, *, progress: Progress = SILENT) -> Stag
     index = read_index(workspace)
     splits = tables.read(workspace.splits_table, schema=tables.SPLITS)
     face_files = [face_file for face_file in list_face_files(workspace, splits) if face_file.split is not None]
-    workers = os.cpu_count() or 1
-    expected = _expect(workspace, face_files, index, workers=workers, progress=progress)
-    jobs = [(name, number, shard) for name, part in index.splits.items() for number, shard in enumerate(part.shards)]
-
-    def check(job: tuple[str, int, Shard]) -> list[str]:
-        name, number, shard = job
-        return _check_shard(workspace, shard, expected.get((name, number), {}))
-
-    problems = []
-    with progress.bar("read shards again", total=len(jobs), unit="shards") as bar:
-        for found in in_threads(check, jobs, workers=workers):
-            problems += found
-            bar.advance()
-    problems += _check_counts(index, face_files)
+    expected = _expect(workspace, face_files, index, progress=progress)
+    problems = _check_shards(workspace, index, expected, face_files, progress=progress)
+    problems += [problem for name, part in index.splits.items() for problem in _check_counts(name, part, face_files)]
     if problems:
         listed = "\n".join(f"- {problem}" for problem in sorted(problems)[:LONGEST_LIST])
         message = (
@@ -64,67 +59,102 @@ def verify_records(workspace: Workspace, *, progress: Progress = SILENT) -> Stag
             f"Delete {workspace.records_index} and run: deepfake records --workspace {workspace.root}"
         )
         raise DataQualityError(message)
-    faces = sum(len(records) for records in expected.values())
-    note = "every face is in the records exactly once, in its shard and in its place, byte for byte"
     return StageReport(
         stage="records",
         outcome="found",
-        counts={"faces": faces, "shards": len(jobs), "videos": len(face_files)},
-        notes=(note,),
+        counts={
+            "faces": sum(len(rows) for rows in expected.values()),
+            "videos": len(face_files),
+            "shards": sum(len(part.shards) for part in index.splits.values()),
+        },
+        notes=("every face is in the records exactly once, in its shard and in its place, byte for byte",),
         outputs={"index": str(workspace.records_index)},
     )
 
 
 def _expect(
-    workspace: Workspace, face_files: Sequence[FaceFile], index: RecordsIndex, *, workers: int, progress: Progress
+    workspace: Workspace, face_files: Sequence[FaceFile], index: RecordsIndex, *, progress: Progress
 ) -> Expected:
-    rows: dict[tuple[str, int], list[tuple[int, bytes, str]]] = defaultdict(list)
-
-    def expect(face_file: FaceFile) -> tuple[FaceFile, list[tuple[int, int, bytes, str]]]:
+    def expect(video: int) -> tuple[int, dict[int, np.ndarray]]:
+        face_file = face_files[video]
         encoder = face_file.encoder()
         shards = len(index.split(str(face_file.split)).shards)
-        found = []
+        rows: dict[int, list[Any]] = defaultdict(list)
         for faces in iter_faces_of(workspace, face_file):
             for frame, jpeg in faces:
                 place = place_of(face_file.video_id, frame, seed=index.seed, shards=shards)
-                digest = _digest(encoder.encode(frame, jpeg))
-                found.append((place.shard, place.order, digest, f"{face_file.video_id} frame {frame}"))
-        return face_file, found
+                rows[place.shard].append((place.order, _digest(encoder.encode(frame, jpeg)), video, frame))
+        return video, {shard: np.array(listed, dtype=EXPECTED) for shard, listed in rows.items()}
 
+    parts: dict[tuple[str, int], list[np.ndarray]] = defaultdict(list)
     with progress.bar("read faces again", total=sum(f.faces for f in face_files), unit="faces") as bar:
-        for face_file, found in in_threads(expect, face_files, workers=workers):
-            for shard, order, digest, name in found:
-                rows[str(face_file.split), shard].append((order, digest, name))
-            bar.advance(face_file.faces)
-    return {place: {digest: name for _, digest, name in sorted(listed)} for place, listed in rows.items()}
+        for video, rows in in_threads(expect, range(len(face_files)), workers=os.cpu_count() or 1):
+            for shard, listed in rows.items():
+                parts[str(face_files[video].split), shard].append(listed)
+            bar.advance(face_files[video].faces)
+    return {place: np.sort(np.concatenate(listed), order="order") for place, listed in parts.items()}
 
 
-def _check_shard(workspace: Workspace, shard: Shard, expected: dict[bytes, str]) -> list[str]:
+def _check_shards(
+    workspace: Workspace,
+    index: RecordsIndex,
+    expected: Expected,
+    face_files: Sequence[FaceFile],
+    *,
+    progress: Progress,
+) -> list[str]:
+    jobs = [(name, number, shard) for name, part in index.splits.items() for number, shard in enumerate(part.shards)]
+
+    def check(job: tuple[str, int, Shard]) -> list[str]:
+        name, number, shard = job
+        return _check_shard(workspace, shard, expected.get((name, number), np.empty(0, EXPECTED)), face_files)
+
+    problems = []
+    with progress.bar("read shards again", total=len(jobs), unit="shards") as bar:
+        for found in in_threads(check, jobs, workers=os.cpu_count() or 1):
+            problems += found
+            bar.advance()
+    return problems
+
+
+def _check_shard(workspace: Workspace, shard: Shard, expected: np.ndarray, face_files: Sequence[FaceFile]) -> list[str]:
     path = workspace.resolve(shard.path)
     if not path.is_file():
         return [f"{shard.path} is gone"]
     if files.sha256_of_file(path) != shard.sha256:
         return [f"{shard.path} has other bytes than the index says"]
     try:
-        found = [_digest(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
+        batches = tf.data.TFRecordDataset(str(path)).batch(RECORDS_AT_ONCE).as_numpy_iterator()
+        found = [_digest(record) for batch in batches for record in batch]
     except tf.errors.DataLossError as error:
         return [f"{shard.path} cannot be read: {error.message}"]
-    if found == list(expected):
+    wanted = [tuple(digest) for digest in expected["digest"].tolist()]
+    if found == wanted:
         return []
-    missing = [name for digest, name in expected.items() if digest not in set(found)]
-    problems = [f"{shard.path} lacks {name}" for name in missing]
-    if strangers := len(set(found) - expected.keys()):
-        problems.append(f"{shard.path} holds {strangers} records that no face makes")
-    if twice := len(found) - len(set(found)):
-        problems.append(f"{shard.path} holds {twice} records a second time")
-    return problems or [f"{shard.path} holds its faces in another order"]
+    return _explain(shard.path, Counter(found), wanted, expected, face_files)
 
 
-def _check_counts(index: RecordsIndex, face_files: Sequence[FaceFile]) -> list[str]:
-    return [problem for name, part in index.splits.items() for problem in _check_split(name, part, face_files)]
+def _explain(
+    path: str,
+    found: Counter[tuple[int, int]],
+    wanted: Sequence[tuple[int, ...]],
+    expected: np.ndarray,
+    face_files: Sequence[FaceFile],
+) -> list[str]:
+    """Say in which way a shard is not what it should be."""
+    problems = [
+        f"{path} lacks {face_files[row['video']].video_id} frame {row['frame']}"
+        for digest, row in zip(wanted, expected, strict=True)
+        if digest not in found
+    ]
+    if strangers := len(found.keys() - set(wanted)):
+        problems.append(f"{path} holds {strangers} records that no face makes")
+    if twice := found.total() - len(found):
+        problems.append(f"{path} holds {twice} records a second time")
+    return problems or [f"{path} holds its faces in another order"]
 
 
-def _check_split(name: str, part: SplitRecords, face_files: Sequence[FaceFile]) -> list[str]:
+def _check_counts(name: str, part: SplitRecords, face_files: Sequence[FaceFile]) -> list[str]:
     held = [face_file for face_file in face_files if face_file.split == name]
     wanted = {
         "faces": sum(face_file.faces for face_file in held),
@@ -138,5 +168,6 @@ def _check_split(name: str, part: SplitRecords, face_files: Sequence[FaceFile]) 
     return problems
 
 
-def _digest(record: bytes) -> bytes:
-    return hashlib.blake2b(record, digest_size=DIGEST_BYTES).digest()
+def _digest(record: bytes) -> tuple[int, int]:
+    digest = hashlib.blake2b(record, digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")

@@ -1,10 +1,10 @@
 """From faces files to shards in two passes, without ever holding more than a few images in memory.
 
 1. *Spill*: every faces file is read once, every face becomes a finished record and goes to the bucket of its shard.
-   Buckets are in the order of arrival, which differs from run to run; where each record lies, and the random bits
-   that decide its place, are kept beside it.
-2. *Write*: each bucket's records are copied to their shard in the order of those bits. The result does not depend on
-   who arrived first.
+   Buckets are in the order of arrival, which differs from run to run; where each record lies, in the order of the
+   random bits that decide its place, is written when all buckets are full.
+2. *Write*: each bucket's records are copied to their shard in that order. The result does not depend on who arrived
+   first.
 
 Both passes run in threads: decompressing, hashing, checksumming and writing all happen outside Python's lock. A spill
 that was finished, and every shard that was finished after it, survives a kill.
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -55,6 +55,11 @@ class Target:
     path: Path
     stored: str
 
+    @property
+    def name(self) -> str:
+        """Name of what belongs to it between the two passes."""
+        return f"{self.split}-{self.number:05d}"
+
 
 class Bucket:
     """The records of one shard in the order of their arrival."""
@@ -75,12 +80,13 @@ class Bucket:
                 self._rows.extend((order, self._end, size))
                 self._end += size
 
-    def close(self) -> None:
-        """Bring the records, and where each one lies, safely to disk."""
+    def close(self) -> np.ndarray:
+        """Bring the records safely to disk; return start and size of each, uint64, in the order of the shard."""
         self._writer.close()
         with self._path.open("rb") as stream:
             os.fsync(stream.fileno())
-        files.write_bytes(_rows_of(self._path), self._rows.tobytes())
+        rows = np.frombuffer(self._rows, dtype=np.uint64).reshape(-1, 3)
+        return rows[np.argsort(rows[:, 0], kind="stable"), 1:]
 
     def abandon(self) -> None:
         """Close without making the bucket usable."""
@@ -98,7 +104,7 @@ class Spill:
 
     def complete(self, targets: Iterable[Target]) -> bool:
         """Say whether every face is in its bucket or already in its shard."""
-        return self._marker.is_file() and all(
+        return self._layout.is_file() and all(
             self._bucket(target).is_file() or self.finished(target) is not None for target in targets
         )
 
@@ -140,9 +146,9 @@ class Spill:
             with progress.bar("sort faces into shards", total=sum(f.faces for f in face_files), unit="faces") as bar:
                 for faces in in_threads(spill, face_files, workers=workers):
                     bar.advance(faces)
-            for bucket in buckets.values():
-                bucket.close()
-        files.write_json(self._marker, {"faces": sum(face_file.faces for face_file in face_files)})
+            layout: dict[str, Any] = {target.name: buckets[target.split, target.number].close() for target in targets}
+        with files.replacing(self._layout) as temporary:
+            np.savez(temporary, **layout)
 
     def write_shard(self, target: Target) -> Shard:
         """Copy one bucket to its shard, in the order of the shard; return what the index says of it.
@@ -153,19 +159,19 @@ class Spill:
         if shard := self.finished(target):
             return shard
         bucket = self._bucket(target)
-        rows = np.fromfile(_rows_of(bucket), dtype=np.uint64).reshape(-1, 3)
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]
+        with np.load(self._layout) as layout:
+            rows = layout[target.name]
         digest = hashlib.sha256()
         with (
             files.replacing(target.path) as temporary,
             bucket.open("rb") as source,
             temporary.open("wb", buffering=COPY_BUFFER_BYTES) as stream,
         ):
-            for _, start, size in rows.tolist():
+            for start, size in rows.tolist():
                 record = os.pread(source.fileno(), size, start)
                 digest.update(record)
                 stream.write(record)
-        shard = Shard(path=target.stored, faces=len(rows), bytes=int(rows[:, 2].sum()), sha256=digest.hexdigest())
+        shard = Shard(path=target.stored, faces=len(rows), bytes=int(rows[:, 1].sum()), sha256=digest.hexdigest())
         files.write_json(self._receipt(target), shard.model_dump(mode="json"))
         bucket.unlink()
         return shard
@@ -183,26 +189,22 @@ class Spill:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
-    def _marker(self) -> Path:
-        return self.folder / "complete.json"
+    def _layout(self) -> Path:
+        """Where the records lie in every bucket; written when all buckets are full."""
+        return self.folder / "layout.npz"
 
     def _bucket(self, target: Target) -> Path:
-        return self.folder / f"{target.split}-{target.number:05d}.bucket"
+        return self.folder / f"{target.name}.bucket"
 
     def _receipt(self, target: Target) -> Path:
-        return self._bucket(target).with_suffix(".json")
+        return self.folder / f"{target.name}.json"
 
 
 def in_threads(function: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int) -> Iterator[Result]:
     """Yield the results of ``function`` over ``jobs`` as they come; after the first error no further job begins."""
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = [pool.submit(function, job) for job in jobs]
         try:
-            for future in as_completed(futures):
+            for future in as_completed([pool.submit(function, job) for job in jobs]):
                 yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _rows_of(bucket: Path) -> Path:
-    return bucket.with_suffix(".rows")

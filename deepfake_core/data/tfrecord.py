@@ -8,6 +8,7 @@ Features: ``images`` (JPEG bytes) and ``labels`` (int64, 0 original, 1 manipulat
 them; ``video_id``, ``method``, ``compression`` and ``group`` (UTF-8 bytes) and ``frame`` (int64).
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -61,11 +62,16 @@ class ExampleEncoder:
         size = len(jpeg)
         value = _head(1, size)
         feature = _head(_BYTES_LIST, len(value) + size)
-        entry = _field(1, b"images") + _head(2, len(feature) + len(value) + size)
+        entry = _IMAGES + _head(2, len(feature) + len(value) + size)
         images = _head(1, len(entry) + len(feature) + len(value) + size) + entry + feature + value
-        before = b"".join([self._compression, _feature("frame", _int64(frame)), self._group, images])
+        before = b"".join([self._compression, _frame_feature(frame), self._group, images])
         features = _head(1, len(before) + size + len(self._after_images))
         return b"".join([features, before, jpeg, self._after_images])
+
+
+@functools.lru_cache(maxsize=4096)
+def _frame_feature(frame: int) -> bytes:
+    return _feature("frame", _int64(frame))
 
 
 def _feature(name: str, feature: bytes) -> bytes:
@@ -86,7 +92,7 @@ def _field(number: int, payload: bytes) -> bytes:
 
 
 def _head(number: int, length: int) -> bytes:
-    return _varint(number << 3 | _DELIMITED) + _varint(length)
+    return bytes((number << 3 | _DELIMITED,)) + _varint(length)
 
 
 def _varint(value: int) -> bytes:
@@ -98,3 +104,6 @@ def _varint(value: int) -> bytes:
         value >>= 7
     groups.append(value)
     return bytes(groups)
+
+
+_IMAGES = _field(1, b"images")
