@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake_core.sample.geometry import REACH, Array, smooth
+from deepfake_core.sample.geometry import Array, smooth
 from deepfake_core.sample.people import Person
 from deepfake_core.sample.textures import Textures, bump
 
@@ -71,7 +71,7 @@ def _paint_eye(textures: Textures, person: Person, expression: Expression, side:
     lower = slope + eyes.lower * np.maximum(1 - x * x, 0.0)
     upper = slope - eyes.upper * arc * (1.0 + 0.12 * (0.2 - x))
     lid = upper + (lower - upper) * np.float32(0.94 * expression.blink)
-    lid = lid - 0.10 * eyes.upper * expression.gaze[1] * arc * -1.0
+    lid = lid + 0.10 * eyes.upper * expression.gaze[1] * arc  # lids follow the gaze
     inside = smooth(-aa, aa, y - lid) * smooth(-aa, aa, lower - y) * smooth(1.02, 0.94, np.abs(x))
     colour = textures.colour[window]
     crease = np.exp(-(((y - upper + 0.2 + 0.05 * arc) / 0.06) ** 2)) * smooth(1.15, 0.75, np.abs(x))
@@ -151,6 +151,3 @@ def _inside_of_mouth(expression: Expression, x: Array, y: Array, gap_up: Array, 
     shade = (1.0 - 0.65 * x * x) * edges * (0.35 + 0.65 * smooth(0.0, 0.04, y - gap_up))
     _blend(ink, TEETH * shade[..., None], teeth * np.float32(min(1.0, 0.25 + 2.5 * expression.opening)))
     return ink
-
-
-__all__ = ["REACH", "Expression", "paint_expression"]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepfake_core.sample.features import Expression, paint_expression
-from deepfake_core.sample.geometry import REACH, Array, Pose, Surface, cast, smooth
+from deepfake_core.sample.geometry import Array, Pose, Surface, cast, smooth
 from deepfake_core.sample.motion import Moment
 from deepfake_core.sample.people import Light, Person
 from deepfake_core.sample.scene import BEHIND_REACH, Scene, paint_scene
@@ -154,6 +154,3 @@ def _lay_behind(picture: Array, behind: Array, pose: Pose) -> None:
     layer = cv2.warpAffine(behind, move, (width, height))
     picture *= 1.0 - layer[..., 3:]
     picture += layer[..., :3]
-
-
-__all__ = ["REACH", "Actor", "Frame", "Head", "develop", "expose", "make_actor", "render_frames", "render_head"]
