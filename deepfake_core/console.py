@@ -202,6 +202,15 @@ def _show_outputs(outputs: dict[str, str]) -> None:
 
 
 def _metrics_table(metrics: dict[str, float]) -> Table:
+    """Return metrics as a table: those of frames and of videos side by side, the others below each other."""
+    pairs = {
+        name.replace("_video_", " ").replace("_", " "): (metrics.get(name.replace("_video_", "_frame_")), value)
+        for name, value in metrics.items()
+        if "_video_" in name
+    }
+    if pairs:
+        rows = [{"metric": name, "frames": frames, "videos": videos} for name, (frames, videos) in pairs.items()]
+        return _table_of(tuple(rows))
     table = Table(show_header=False)
     for name, value in metrics.items():
         table.add_row(name.replace("_", " "), f"{value:.4g}")

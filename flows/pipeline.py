@@ -13,6 +13,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.futures import wait
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from deepfake_core import pipeline
 from deepfake_core.config import Config, load_config
@@ -48,7 +49,9 @@ def extract_shard(number: int, video_ids: Sequence[str], workspace: Path, config
     return len(video_ids)
 
 
-@flow(name="deepfake-pipeline")
+# One shard at a time: each one keeps all cores busy with workers of its own. On a cluster, give the flow another
+# runner: ``run_pipeline.with_options(task_runner=DaskTaskRunner(address=…))``.
+@flow(name="deepfake-pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))
 def run_pipeline(config: Config, workspace: Path) -> list[StageReport]:
     """Run every stage in order.
 
