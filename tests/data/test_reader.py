@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from deepfake_core import tables
 from deepfake_core.config import RecordsConfig
+from deepfake_core.data import reader
 from deepfake_core.data.reader import load_faces, read_faces, read_index
 from deepfake_core.data.records import write_records
 from deepfake_core.errors import ConfigError, MissingInput, WorkspaceError
@@ -78,6 +79,16 @@ def test_seed_and_epoch_decide_the_order(written):
     assert order(7, 1) != first
     assert order(8, 0) != first
     assert sorted(order(7, 1)) == sorted(first)
+
+
+def test_a_machine_with_more_cores_gives_the_same_order(written, monkeypatch):
+    def order():
+        return names_in(read_faces(written, "train", shuffle_seed=7, with_ids=True))
+
+    here = order()
+    monkeypatch.setattr(reader, "CORES_A_READER", 1)
+
+    assert order() == here
 
 
 def test_a_run_that_was_killed_goes_on_with_the_batches_it_had_not_seen(written):

@@ -1,17 +1,21 @@
 """Each face is written exactly once, in the same place for the same seed, whoever writes and whoever is killed."""
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 
 from deepfake_core import files, tables
-from deepfake_core.config import RecordsConfig, SplitConfig
+from deepfake_core.config import ExtractConfig, RecordsConfig, SplitConfig, ValidateConfig
 from deepfake_core.data import records, shards
 from deepfake_core.data.records import verify_records, write_records
 from deepfake_core.data.records_index import RecordsIndex, read_index
@@ -218,8 +222,6 @@ def test_videos_that_are_in_no_split_are_left_out_and_counted(faces_workspace, f
 
 
 def revalidate(workspace, finish_again):
-    from deepfake_core.config import ValidateConfig
-
     finish_again(workspace, "validate", ValidateConfig(), [workspace.reports / "quality.json"])
 
 
@@ -259,8 +261,6 @@ def test_faces_of_which_nobody_knows_how_they_were_made_are_refused(faces_worksp
     table = tables.read(workspace.extractions_table, schema=tables.EXTRACTIONS)
     tables.write(workspace.extractions_table, table, schema=tables.EXTRACTIONS)
     (workspace.receipts / "extract.json").unlink()
-    from deepfake_core.config import ExtractConfig
-
     finish_again(workspace, "extract", ExtractConfig(), [workspace.extractions_table])
     revalidate(workspace, finish_again)
 
@@ -275,7 +275,7 @@ def test_records_need_the_stages_before_them(workspace):
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(faces_workspace, monkeypatch):
     workspace = faces_workspace()
-    monkeypatch.setattr(records.shutil, "disk_usage", lambda _: os.statvfs_result and Disk(free=1000))
+    monkeypatch.setattr(records.shutil, "disk_usage", lambda _: Disk(free=1000))
 
     with pytest.raises(WorkspaceError, match="Free space"):
         write_records(workspace, config=CONFIG)
@@ -388,37 +388,112 @@ def test_a_lost_shard_is_written_again_by_the_same_command(faces_workspace):
 
 # Kills
 
-WRITE = """
-import json, sys
+# Imports TensorFlow once; then every line, the path of a workspace, is a process of its own that writes its records.
+WRITER = """
+import os, sys
 from pathlib import Path
 from deepfake_core.config import RecordsConfig
-from deepfake_core.data import records
+from deepfake_core.data.records import write_records
 from deepfake_core.workspace import Workspace
-print("ready", flush=True)
-sys.stdin.readline()
-records.write_records(Workspace.open(Path(sys.argv[1])), config=RecordsConfig.model_validate_json(sys.argv[2]))
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        write_records(Workspace.open(Path(line.strip())), config=RecordsConfig.model_validate_json(sys.argv[1]))
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
-def kill_once_there_is(workspace, pattern: str) -> None:
-    """Start the writer in a process of its own, and kill it as soon as a file of this kind appears."""
-    command = [sys.executable, "-c", WRITE, str(workspace.root), CONFIG.model_dump_json()]
+class Writer:
+    """Writes records in processes that may be killed."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+
+    def start(self, workspace) -> int:
+        """Start writing; return the process id."""
+        self.process.stdin.write(f"{workspace.root}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def kill(self, child: int) -> None:
+        """Kill a process that may already have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        self.status()
+
+    def status(self) -> int:
+        """Wait for the end; return the status: 0 or the signal."""
+        return int(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def writer():
+    command = [sys.executable, "-c", WRITER, CONFIG.model_dump_json()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        while process.poll() is None and not list(workspace.records.glob(pattern)):
-            time.sleep(0.0005)
-        process.send_signal(signal.SIGKILL)
+        yield Writer(process)
+        process.stdin.close()
 
 
-@pytest.mark.parametrize("moment", [".spill-*/*.bucket", "*/.tmp-*.tfrecord"], ids=["spilling", "writing"])
-def test_a_killed_writer_goes_on_and_ends_with_the_same_bytes(faces_workspace, moment):
-    workspace, undisturbed = faces_workspace(frames=20), faces_workspace("undisturbed", frames=20)
-    write_records(undisturbed, config=CONFIG)
+def test_a_writer_killed_at_twenty_moments_ends_with_the_same_bytes(faces_workspace, writer):
+    workspace = faces_workspace(frames=30)
+    writer.start(workspace)
+    began = time.monotonic()
+    assert writer.status() == 0
+    duration = time.monotonic() - began
+    undisturbed = bytes_in(workspace)
 
-    kill_once_there_is(workspace, moment)
+    half_written = 0
+    for moment in range(20):
+        forget(workspace)
+        child = writer.start(workspace)
+        time.sleep(duration * (moment + 0.5) / 20)
+        writer.kill(child)
+        half_written += bool(list(workspace.records.glob(".spill-*")))
+        writer.start(workspace)
+        assert writer.status() == 0
+        assert bytes_in(workspace) == undisturbed
+
+    assert half_written >= 5
+
+
+def forget(workspace) -> None:
+    """Bring a workspace back to where no records were begun."""
+    shutil.rmtree(workspace.records)
+    for name in ("records.json", "records.started"):
+        (workspace.receipts / name).unlink(missing_ok=True)
+
+
+def test_a_writer_killed_among_the_shards_keeps_the_finished_ones(faces_workspace, writer):
+    workspace = faces_workspace(frames=30)
+    child = writer.start(workspace)
+    deadline = time.monotonic() + 60
+    while not list(workspace.records.glob("*/*.tfrecord")) and time.monotonic() < deadline:
+        time.sleep(0.0002)
+    os.kill(child, signal.SIGSTOP)
+    finished = {path.stem for path in workspace.records.glob(".spill-*/*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in workspace.records.glob("*/[0-9]*.tfrecord")}
+    writer.kill(child)
+
     write_records(workspace, config=CONFIG)
 
-    assert bytes_in(workspace) == bytes_in(undisturbed)
-    assert not list(workspace.records.rglob(".*"))
+    again = {path for path, written in kept.items() if path.stat().st_mtime_ns != written}
+    assert {f"{path.parent.name}-{path.name[:5]}" for path in again}.isdisjoint(finished)
+    assert verify_records(workspace).counts["faces"] == 600
+
+
+def test_the_writer_holds_less_than_a_shard_in_memory(faces_workspace):
+    workspace = faces_workspace(frames=100, size=160)
+    arrow, usual = pa.proxy_memory_pool(pa.system_memory_pool()), pa.default_memory_pool()
+
+    pa.set_memory_pool(arrow)
+    tracemalloc.start()
+    write_records(workspace, config=RecordsConfig(shards=(1, 1, 1), seed=1, workers=1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    pa.set_memory_pool(usual)
+
+    shard = read_index(workspace).splits["train"].shards[0]
+    assert shard.bytes > 10_000_000
+    assert peak + arrow.max_memory() < shard.bytes / 2
