@@ -1,9 +1,9 @@
 """A video in, face crops out, in constant memory: what extraction and scoring both run.
 
 Every sampled frame gives exactly one item: a ``FaceCrop``, or a ``FaceFailure`` that says why there is none (no face is
-not a face). They come in order, but for frames that could not be decoded: those come last. With ``detect_every: k`` faces are detected on every k-th sampled frame and the boxes between
-are interpolated; where the two neighbours disagree (their overlap is below ``NEIGHBOURS_AGREE``, or one of them has no
-face), the frames between are detected after all.
+not a face). They come in order, but for frames that could not be decoded: those come last. With ``detect_every: k``
+faces are detected on every k-th sampled frame and the boxes between are interpolated; where the two neighbours disagree
+(their overlap is below ``NEIGHBOURS_AGREE``, or one of them has no face), the frames between are detected after all.
 """
 
 from collections.abc import Iterator, Sequence

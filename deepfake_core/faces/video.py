@@ -29,6 +29,8 @@ Image = np.ndarray[Any, np.dtype[np.uint8]]
 Convert = Literal["frame", "planes"]
 
 _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+BLOCK = 32
+"""Crops are converted in sizes of so many pixels: FFmpeg's tables are kept as long as the size stays the same."""
 _OPENCVS = Interpolation.BICUBIC
 _SUBSAMPLING = {"yuv420p": (2, 2), "yuvj420p": (2, 2), "yuv422p": (2, 1), "yuvj422p": (2, 1), "yuv444p": (1, 1)}
 
@@ -123,9 +125,11 @@ class SampledFrame:
         if longest_side == 0 or scale >= 1.0:
             return self.bgr()
         width, height = (max(1, round(side * scale)) for side in (self._picture.width, self._picture.height))
-        shrunk = self._converters.small.reformat(
-            self._picture, width=width, height=height, format="bgr24", interpolation=Interpolation.AREA
-        )
+        picture = self._picture
+        if picture.format.name in _SUBSAMPLING:
+            picture = self._shrunk_planes(width, height)
+        reformat = self._converters.small.reformat
+        shrunk = reformat(picture, width=width, height=height, format="bgr24", interpolation=Interpolation.AREA)
         return self._upright(shrunk.to_ndarray())
 
     def region(self, x1: int, y1: int, x2: int, y2: int) -> Image:
@@ -140,20 +144,36 @@ class SampledFrame:
             return self.bgr()[y1:y2, x1:x2]
         return self._region_of_planes(x1, y1, x2, y2, subsampling)
 
+    def _shrunk_planes(self, width: int, height: int) -> av.VideoFrame:
+        """Shrink brightness by area and colour by the nearest four pixels: two thirds of the cost of FFmpeg's way."""
+        part = self._like_picture(width, height, "yuv444p")
+        for place, (source, target) in enumerate(zip(self._picture.planes, part.planes, strict=True)):
+            pixels = _pixels(source)[:, : source.width]
+            way = cv2.INTER_LINEAR if place else cv2.INTER_AREA
+            _pixels(target)[:, :width] = cv2.resize(pixels, (width, height), interpolation=way)
+        return part
+
     def _region_of_planes(self, x1: int, y1: int, x2: int, y2: int, subsampling: tuple[int, int]) -> Image:
         across, down = subsampling
-        left, top = x1 - x1 % across, y1 - y1 % down
-        width = min(-(-(x2 - left) // across) * across, self.width - left)
-        height = min(-(-(y2 - top) // down) * down, self.height - top)
-        part = av.VideoFrame(width, height, self._picture.format.name)
-        part.colorspace, part.color_range = self._picture.colorspace, self._picture.color_range
+        left, right = _widened(x1, x2, step=across, limit=self.width)
+        top, bottom = _widened(y1, y2, step=down, limit=self.height)
+        width, height = right - left, bottom - top
+        part = self._like_picture(width, height, self._picture.format.name)
         for place, (source, target) in enumerate(zip(self._picture.planes, part.planes, strict=True)):
             step_x, step_y = subsampling if place else (1, 1)
             rows, columns = -(-height // step_y), -(-width // step_x)
             row, column = top // step_y, left // step_x
             _pixels(target)[:rows, :columns] = _pixels(source)[row : row + rows, column : column + columns]
-        pixels: Image = part.reformat(format="bgr24", interpolation=_OPENCVS).to_ndarray()
-        return pixels[y1 - top : y2 - top, x1 - left : x2 - left]
+        converted = self._converters.part.reformat(part, format="bgr24", interpolation=_OPENCVS)
+        pixels: Any = converted.to_ndarray()
+        region: Image = pixels[y1 - top : y2 - top, x1 - left : x2 - left]
+        return region
+
+    def _like_picture(self, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
+        """Return an empty picture with the colours of this one."""
+        part = av.VideoFrame(width, height, pix_fmt)
+        part.colorspace, part.color_range = self._picture.colorspace, self._picture.color_range
+        return part
 
     def _upright(self, pixels: Any) -> Image:
         turn = _ROTATIONS.get(self.rotation)
@@ -313,10 +333,19 @@ class _Converters:
     def __init__(self) -> None:
         self.whole = VideoReformatter()
         self.small = VideoReformatter()
+        self.part = VideoReformatter()
 
 
 class _OutOfOrderError(Exception):
     """The decoder gave a frame that the timestamps do not announce; number them by counting instead."""
+
+
+def _widened(start: int, stop: int, *, step: int, limit: int) -> tuple[int, int]:
+    """Widen a range, inside 0 to ``limit``, to whole chroma samples and, mostly, to a multiple of ``BLOCK`` pixels."""
+    length = min(-(-(stop - start + step - 1) // BLOCK) * BLOCK, limit)
+    start = max(0, min(start, limit - length))
+    start -= start % step
+    return start, max(start + length, stop)
 
 
 def _pixels(plane: Any) -> Image:

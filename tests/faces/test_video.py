@@ -145,8 +145,10 @@ def test_cropping_the_planes_changes_pixels_by_less_than_the_promised_mean(tmp_p
             assert difference.mean() <= 1.5
 
 
-def test_a_small_frame_is_what_opencv_would_shrink_it_to(tmp_path, write_video, pictures):
-    frame = next(iter_frames(write_video(tmp_path / "video.mp4", pictures(1, width=320, height=240)), step=1))
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuv420p10le"])
+def test_a_small_frame_is_what_opencv_would_shrink_it_to(tmp_path, write_video, pictures, pix_fmt):
+    video = write_video(tmp_path / "video.mp4", pictures(1, width=320, height=240), pix_fmt=pix_fmt)
+    frame = next(iter_frames(video, step=1))
 
     small = frame.small(80)
 
