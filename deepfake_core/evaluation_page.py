@@ -23,11 +23,6 @@ NAMES = {
     "original_accuracy": "Accuracy on originals",
     "calibration_error": "Calibration error",
 }
-CHOSEN_BY = {
-    "youden": "the largest Youden index on the validation videos",
-    "eer": "equal error rates on the validation videos",
-    "fixed": "fixed by the configuration",
-}
 
 
 @dataclass(frozen=True)
@@ -166,7 +161,7 @@ def _threshold_row(level: str, contract: ModelContract) -> dict[str, Any]:
     return {
         "for": f"{level}s",
         "threshold": threshold.value,
-        "chosen by": CHOSEN_BY.get(threshold.chosen_by, threshold.chosen_by),
+        "chosen by": threshold.chosen_by,
     }
 
 

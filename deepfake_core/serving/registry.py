@@ -185,7 +185,7 @@ def _register_report(name: str, version: Any, *, new: bool) -> StageReport:
     said = "registered" if new else "this model file was registered before"
     return StageReport(
         stage="register",
-        counts={"new_versions": int(new)},
+        counts={"registered": int(new)},
         notes=(f"{said}: {name} version {version.version}, alias {CHALLENGER}",),
         table=({"model": name, "version": str(version.version), "alias": CHALLENGER},),
         outputs={"model": f"models:/{name}/{version.version}"},
@@ -231,7 +231,7 @@ def list_models(workspace: Workspace, *, config: RegisterConfig, tracking: Track
         {
             "version": str(version.version),
             "aliases": ", ".join(sorted(aliases.get(str(version.version), []))),
-            "created": datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+            "created": datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
             "test_video_auc": _number(version.tags.get("test_video_auc")),
             "test_frame_auc": _number(version.tags.get("test_frame_auc")),
             "gate": version.tags.get("gate", ""),

@@ -61,13 +61,23 @@ def test_the_model_carries_its_test_metrics_and_the_run_its_predictions(register
     assert stored == [f"predictions/{version.tags['onnx_sha256']}.parquet"]
 
 
+def test_another_workspace_of_the_same_registry_finds_the_predictions_with_the_run(registered):
+    version = mlflow.MlflowClient().get_model_version(NAME, "1")
+    path = registered.predictions_of(version.tags["onnx_sha256"])
+    kept = path.read_bytes()
+    path.unlink()
+
+    assert versions.fetch_predictions(registered, version) == path
+    assert path.read_bytes() == kept
+
+
 def test_the_same_file_is_registered_once(registered, tracking_config):
     again = register_model(registered, config=CONFIG, tracking=tracking_config)
     renamed = CONFIG.model_copy(update={"tags": {"purpose": "another"}})
     retagged = register_model(registered, config=renamed, tracking=tracking_config)
 
     assert again.outcome == "found"
-    assert retagged.counts == {"new_versions": 0}
+    assert retagged.counts == {"registered": 0}
     assert len(mlflow.MlflowClient().search_model_versions(f"name = '{NAME}'")) == 1
     assert mlflow.MlflowClient().get_model_version(NAME, "1").tags["purpose"] == "another"
 
