@@ -9,7 +9,6 @@ printed so that the baseline can be believed: detection about 62 %, read and con
 """
 
 import argparse
-import multiprocessing
 import os
 import resource
 import tempfile
@@ -20,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
@@ -29,9 +27,7 @@ from ultralytics import YOLO
 
 from deepfake_core import files
 from deepfake_core.config import DetectorConfig, ExtractConfig
-from deepfake_core.data.extraction import VideoJob, WorkerSetup, WorkerState, extract_video, open_detector
-from deepfake_core.faces.box import Box
-from deepfake_core.faces.detector import FaceDetector
+from deepfake_core.data.extraction import VideoJob, WorkerSetup, extract_video, open_detector
 from deepfake_core.faces.video import Image, iter_frames, probe_video
 from deepfake_core.faces.workers import supervise
 from deepfake_core.specs import FaceSpec, SamplingSpec
@@ -42,7 +38,6 @@ MARGIN = 1.3
 OFFSETS = {"c23": 0, "c40": 2}
 ULTRALYTICS_THREADS = min(8, max(1, (os.cpu_count() or 1) - 1))
 """What Ultralytics sets by itself; both sides get as many."""
-MEMORY_FRAMES = (100, 3000)
 
 Corners = tuple[float, float, float, float]
 
@@ -205,7 +200,6 @@ def main() -> None:
         ours = contestants(models, Path(folder))
         compare(notebook, ours, clips)
         compare_workers(notebook, ours, clips)
-        compare_memory(models / "face_detection_yunet_2023mar.onnx", Path(folder))
 
 
 def choose_clips(root: Path, videos: int, frames: int) -> list[Clip]:
@@ -308,54 +302,6 @@ def children_seconds() -> float:
     """Return the CPU seconds of all child processes that ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def compare_memory(weights: Path, folder: Path) -> None:
-    """Print the peak memory of a worker for a short and for a long video."""
-    peaks = []
-    for frames in MEMORY_FRAMES:
-        path = long_video(folder / f"{frames}.mp4", frames)
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            peaks.append(f"{pool.apply(peak_of, (weights, path)):.0f} MiB at {frames} frames")
-    print("peak memory of a worker: " + ", ".join(peaks))
-
-
-def long_video(path: Path, frames: int) -> Path:
-    """Encode noise over a brightness that changes, 640 × 360."""
-    noise = np.random.default_rng(0).integers(0, 60, (8, 360, 640, 3), dtype=np.uint8)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "40"})
-        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
-        for index in range(frames):
-            pixels = noise[index % 8] + np.uint8(index % 100)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
-class AlwaysOneFace:
-    """Does a detector's work, and reports a face in every frame, so that every sampled frame gives a crop."""
-
-    batch = 1
-
-    def __init__(self, detector: FaceDetector) -> None:
-        self.detector = detector
-
-    def detect(self, frames: Sequence[Image]) -> list[list[Box]]:
-        """Look, and report one box a frame."""
-        self.detector.detect(frames)
-        return [[Box(50.0, 20.0, 150.0, 120.0)] for _ in frames]
-
-
-def peak_of(weights: Path, path: Path) -> float:
-    """Return the peak resident memory of this process, in MiB, after extracting one video (Linux)."""
-    detector = DetectorConfig(name="yunet", weights=weights)
-    config = ExtractConfig(detector=detector, sampling=SamplingSpec(step=STEP))
-    state = open_detector(WorkerSetup(config, detector.spec(files.sha256_of_file(weights)), weights, 1))
-    state = WorkerState(state.config, state.spec, AlwaysOneFace(state.detector))
-    extract_video(state, VideoJob(path.stem, path, None, 0, "memory", path.with_suffix(".parquet")))
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 if __name__ == "__main__":
