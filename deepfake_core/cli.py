@@ -397,7 +397,7 @@ def _calm_the_libraries() -> None:
         "GX_ANALYTICS_ENABLED": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "1",
         "YOLO_AUTOINSTALL": "false",
     }.items():
@@ -507,6 +507,7 @@ def _run_all(workspace: Path, path: Path | None, overrides: list[str] | None, *,
 
 def _next_steps(space: Workspace, settings: Config) -> Iterator[tuple[str, str]]:
     from deepfake_core.serving.registry import resolve_model
+    from deepfake_core.tracking import public_uri, tracking_uri
 
     found = resolve_model(space, uri=None, config=settings.register_, tracking=settings.tracking)
     yield "in production", f"{found.name} version {found.version}"
@@ -519,8 +520,7 @@ def _next_steps(space: Workspace, settings: Config) -> Iterator[tuple[str, str]]
     ):
         if page.exists():
             yield what, str(page)
-    uri = settings.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{space.mlflow_db}"
-    yield "runs and models", f"mlflow ui --backend-store-uri {uri}"
+    yield "runs and models", f"mlflow ui --backend-store-uri {public_uri(tracking_uri(space, config=settings.tracking))}"
     yield "score a video", f"deepfake score VIDEO --workspace {space.root} --output scores.csv"
 
 

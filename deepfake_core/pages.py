@@ -64,7 +64,7 @@ def image_of(path: Path) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(resources.templates_folders()),
+        loader=FileSystemLoader(resources.templates_folder()),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

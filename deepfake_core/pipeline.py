@@ -134,11 +134,12 @@ def _score(workspace: Workspace, config: Config, progress: Progress) -> StageRep
 
     paths = config.score.paths or tuple(_test_videos(workspace))
     videos = find_videos(paths)
-    external = {"videos": _listing_digest(videos)}
+    model = resolve_model(workspace, uri=None, config=config.register_, tracking=config.tracking)
+    # A rollback changes what is in production without any stage having run.
+    external = {"videos": _listing_digest(videos), "model": files.sha256_of_file(model.path)}
     with receipts.open_stage(workspace, "score", config=config.score, external=external) as work:
         if work.found:
             return work.found
-        model = resolve_model(workspace, uri=None, config=config.register_, tracking=config.tracking)
         output = workspace.scores / "scores.parquet"
         report = score_videos(
             videos,

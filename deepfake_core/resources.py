@@ -19,6 +19,6 @@ def configs_folder() -> Path:
     return _INSTALLED / "configs" if _INSTALLED.is_dir() else _PACKAGE.parent / "deploy" / "configs"
 
 
-def templates_folders() -> tuple[Path, ...]:
-    """Return the folders of the report templates: the shared ones, and those of the data plane."""
-    return _PACKAGE / "templates", _PACKAGE / "data" / "templates"
+def templates_folder() -> Path:
+    """Return the folder of the report templates."""
+    return _PACKAGE / "templates"

@@ -13,7 +13,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.futures import wait
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from deepfake_core import pipeline
 from deepfake_core.config import Config, load_config
@@ -51,7 +51,10 @@ def extract_shard(number: int, video_ids: Sequence[str], workspace: Path, config
 
 # One shard at a time: each one keeps all cores busy with workers of its own. On a cluster, give the flow another
 # runner: ``run_pipeline.with_options(task_runner=DaskTaskRunner(address=…))``.
-@flow(name="deepfake-pipeline", task_runner=ThreadPoolTaskRunner(max_workers=1))
+ONE_SHARD_AT_A_TIME: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
+
+
+@flow(name="deepfake-pipeline", task_runner=ONE_SHARD_AT_A_TIME)
 def run_pipeline(config: Config, workspace: Path) -> list[StageReport]:
     """Run every stage in order.
 
