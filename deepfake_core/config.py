@@ -275,7 +275,7 @@ class RecordsConfig(Section):
     Attributes:
         shards: number of shards of train, validation and test.
         seed: decides shard and place of every face; null: the configuration's.
-        workers: processes that write; null: one a core.
+        workers: threads that read and write; null: one a core.
     """
 
     shards: tuple[Positive, Positive, Positive] = (60, 15, 15)
