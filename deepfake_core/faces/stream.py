@@ -138,19 +138,21 @@ class FaceStream(Iterator[FaceCrop | FaceFailure]):
             )
 
     def _batches(self) -> Iterator[list[list[SampledFrame]]]:
-        """Yield groups of frames, the last of each to be detected on, as many as suit one call of the detector.
-
-        The very first frame is a group of its own, so that every other frame lies between two that were looked at.
-        """
-        first = list(islice(self._reader, 1))
-        if not first:
+        """Yield groups of frames, the last of each to be detected on, as many as suit one call of the detector."""
+        first = next(self._reader, None)
+        if first is None:
             return
+        held = MOST_PIXELS // (first.width * first.height * self._spec.detect_every)
+        batch = max(1, min(self._detector.batch, held))
+        groups = self._groups(first)
+        while some := list(islice(groups, batch)):
+            yield some
+
+    def _groups(self, first: SampledFrame) -> Iterator[list[SampledFrame]]:
+        """Yield the first frame alone, so that every other one lies between two frames that were looked at."""
         yield [first]
-        every = self._spec.detect_every
-        fitting = MOST_PIXELS // (first[0].width * first[0].height * every)
-        batch = max(1, min(self._detector.batch, fitting))
-        while frames := list(islice(self._reader, batch * every)):
-            yield [frames[start : start + every] for start in range(0, len(frames), every)]
+        while frames := list(islice(self._reader, self._spec.detect_every)):
+            yield frames
 
     def _detect(self, frames: Sequence[SampledFrame]) -> list[list[Box]]:
         images = [frame.small(self._side) for frame in frames]
