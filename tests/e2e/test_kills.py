@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from deepfake_core import files, receipts
 from deepfake_core.config import load_config
 from deepfake_core.pipeline import stage_names
@@ -29,6 +31,7 @@ def kill_when_stage_begins(command: list[str], workspace: Workspace, stage: str)
     return process.wait(timeout=60)
 
 
+@pytest.mark.timeout(900)  # a dozen starts of the whole program
 def test_a_run_that_is_killed_in_every_stage_ends_like_an_undisturbed_one(
     finished, deepfake, deepfake_command, tiny_config: Path, tmp_path: Path
 ):
@@ -50,6 +53,11 @@ def test_a_run_that_is_killed_in_every_stage_ends_like_an_undisturbed_one(
     assert not list(workspace.root.rglob(f"{files.TEMPORARY_PREFIX}*.parquet"))
 
 
+def finished_faces(workspace: Workspace) -> dict[Path, int]:
+    """Return when each faces file under its final name was written."""
+    return {path: path.stat().st_mtime_ns for path in workspace.faces.rglob("[!.]*.parquet")}
+
+
 def test_an_interrupt_is_answered_and_the_same_command_goes_on(
     deepfake, deepfake_command, tiny_config: Path, tmp_path: Path
 ):
@@ -62,15 +70,15 @@ def test_an_interrupt_is_answered_and_the_same_command_goes_on(
     process = subprocess.Popen(
         deepfake_command(*arguments, *there), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while process.poll() is None and not list(workspace.faces.rglob("*.parquet")):
+    while process.poll() is None and not finished_faces(workspace):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, shown = process.communicate(timeout=60)
-    kept = {path: path.stat().st_mtime_ns for path in workspace.faces.rglob("[!.]*.parquet")}
+    kept = finished_faces(workspace)
     again = deepfake(*arguments, *there)
 
     assert process.returncode == 130, shown
     assert "run the same command again" in shown
     assert kept
     assert again.exit_code == 0, again.stderr
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert {path: finished_faces(workspace)[path] for path in kept} == kept
