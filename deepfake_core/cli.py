@@ -520,7 +520,8 @@ def _next_steps(space: Workspace, settings: Config) -> Iterator[tuple[str, str]]
     ):
         if page.exists():
             yield what, str(page)
-    yield "runs and models", f"mlflow ui --backend-store-uri {public_uri(tracking_uri(space, config=settings.tracking))}"
+    uri = public_uri(tracking_uri(space, config=settings.tracking))
+    yield "runs and models", f"mlflow ui --backend-store-uri {uri}"
     yield "score a video", f"deepfake score VIDEO --workspace {space.root} --output scores.csv"
 
 
