@@ -30,8 +30,25 @@ def run_pipeline(workspace: Workspace, config: Config, *, progress: Progress = S
     Raises:
         DeepfakeError: a stage failed or a gate refused; what was finished stays finished.
     """
+    refuse_impossible_split(workspace, config)
     for name in stage_names(config):
         yield run_stage(name, workspace, config, progress=progress)
+
+
+def refuse_impossible_split(workspace: Workspace, config: Config) -> None:
+    """Refuse split lists that do not fit the videos at hand, by their names alone, before any work.
+
+    Raises:
+        SplitError: see ``split_videos``.
+    """
+    if config.download.source != "directory":
+        return
+    from deepfake_core.data.download import list_directory
+    from deepfake_core.data.split import foresee_split
+
+    videos = list_directory(workspace, config=config.download)
+    if videos.num_rows:
+        foresee_split(videos, source=config.download.path or workspace.videos, config=config.split)
 
 
 def run_stage(name: str, workspace: Workspace, config: Config, *, progress: Progress = SILENT) -> StageReport:

@@ -69,6 +69,7 @@ def run_pipeline(config: Config, workspace: Path) -> list[StageReport]:
         DeepfakeError: a stage failed or a gate refused; what was finished stays finished.
     """
     reports: list[StageReport] = []
+    pipeline.refuse_impossible_split(Workspace.open(workspace), config)
     for name in pipeline.stage_names(config):
         if name == "extract":
             _extract_in_shards(workspace, config)

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from deepfake_core import files, receipts, tables
 from deepfake_core.config import DownloadConfig
 from deepfake_core.data import faceforensics
@@ -48,6 +50,13 @@ def download_videos(workspace: Workspace, *, config: DownloadConfig, progress: P
         return _from_directory(workspace, root, config, progress)
     _refuse_unaccepted(workspace, config)
     return _from_servers(workspace, root, config, progress)
+
+
+def list_directory(workspace: Workspace, *, config: DownloadConfig) -> pa.Table:
+    """Return ``tables.VIDEOS`` as the names of the source ``directory`` promise it, without opening a single file."""
+    listing = _list((config.path or workspace.videos).absolute(), config)
+    rows = [_row(workspace, video, {"status": "ok"}) for video in listing.videos]
+    return tables.from_rows(rows, tables.VIDEOS)
 
 
 def accept_terms(workspace: Workspace) -> None:

@@ -51,6 +51,20 @@ def split_videos(workspace: Workspace, *, config: SplitConfig, progress: Progres
         return work.finish(_report(workspace, leaks), outputs=[workspace.splits_table])
 
 
+def foresee_split(videos: pa.Table, *, source: Path, config: SplitConfig) -> None:
+    """Refuse a split that the names of the videos alone show to be impossible, before hours are spent on them.
+
+    Args:
+        videos: ``tables.VIDEOS`` as it will be if every video can be read.
+        source: folder of the videos; its ``splits/`` holds the lists where ``config`` names none.
+        config: the mode, the lists or counts, and the seed.
+
+    Raises:
+        SplitError: see ``split_videos``.
+    """
+    assign_splits(videos, config=config, lists=read_lists(config, default=source / "splits"))
+
+
 def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -> tuple[pa.Table, LeakReport]:
     """Return the splits of the readable videos, and what could leak across them.
 
