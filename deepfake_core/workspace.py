@@ -12,6 +12,9 @@ from deepfake_core.errors import WorkspaceError
 SCHEMA = 1
 """Version of the layout and of the tables. Raised when an older workspace can no longer be read."""
 
+LONGEST_NAME = 200
+"""Bytes of a video's name that are kept in the name of its faces file; file systems allow 255 with the suffix."""
+
 SPLITS = ("train", "val", "test")
 
 
@@ -122,11 +125,15 @@ class Workspace:
         return self.root / "faces"
 
     def faces_of(self, video_id: str) -> Path:
-        """Return the faces file of a video.
+        """Return the faces file of a video; a name too long for file systems is cut and marked by its digest.
 
         Raises:
             WorkspaceError: the id would leave the folder of faces.
         """
+        name = video_id.rpartition("/")[2]
+        if len(name.encode()) > LONGEST_NAME:
+            kept = name.encode()[: LONGEST_NAME - 17].decode(errors="ignore")
+            video_id = f"{video_id.removesuffix(name)}{kept}-{files.sha256_of_bytes(name.encode())[:16]}"
         path = self.faces / f"{video_id}.parquet"
         if ".." in Path(video_id).parts or Path(video_id).is_absolute():
             message = f"the video id {video_id!r} would leave {self.faces}."

@@ -149,8 +149,11 @@ class SampledFrame:
         part = self._like_picture(width, height, "yuv444p")
         for place, (source, target) in enumerate(zip(self._picture.planes, part.planes, strict=True)):
             pixels = _pixels(source)[:, : source.width]
-            way = cv2.INTER_LINEAR if place else cv2.INTER_AREA
-            _pixels(target)[:, :width] = cv2.resize(pixels, (width, height), interpolation=way)
+            if place:
+                small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+            else:
+                small = _by_area(pixels, width, height)
+            _pixels(target)[:, :width] = small
         return part
 
     def _region_of_planes(self, x1: int, y1: int, x2: int, y2: int, subsampling: tuple[int, int]) -> Image:
@@ -323,8 +326,18 @@ def shrunk(frame: Image, longest_side: int) -> Image:
     if longest_side == 0 or scale >= 1.0:
         return frame
     width, height = (max(1, round(side * scale)) for side in (frame.shape[1], frame.shape[0]))
-    image: Image = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    return image
+    return _by_area(frame, width, height)
+
+
+def _by_area(pixels: Image, width: int, height: int) -> Image:
+    """Shrink by area, halving as long as that fits: OpenCV halves several times faster than it does anything else."""
+    while all(
+        side % 2 == 0 and side // 2 >= target for side, target in zip(pixels.shape, (height, width), strict=False)
+    ):
+        half = (pixels.shape[1] // 2, pixels.shape[0] // 2)
+        pixels = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)
+    small: Image = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return small
 
 
 class _Converters:

@@ -162,8 +162,7 @@ def test_shards_that_were_not_done_are_missed(videos):
         extract_shard(videos, config=CONFIG, video_ids=["nobody"])
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.4])
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(videos, finished, seconds):
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(videos, finished):
     undisturbed = snapshot(finished)
     program = (
         "from pathlib import Path\n"
@@ -178,7 +177,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(videos, finished, sec
     end = time.monotonic() + 60
     while not times(videos) and time.monotonic() < end:
         time.sleep(0.01)
-    time.sleep(seconds)
     running.send_signal(signal.SIGKILL)
     running.wait()
     (videos.faces / f"{files.TEMPORARY_PREFIX}half.parquet").write_bytes(b"half written")
@@ -186,7 +184,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(videos, finished, sec
     extract_faces(videos, config=CONFIG)
 
     assert snapshot(videos) == undisturbed
-    assert len(kept) >= 1
+    assert 1 <= len(kept) < 8
     assert kept.items() <= times(videos).items()
 
 
@@ -255,6 +253,22 @@ def test_bad_videos_are_rows_with_a_reason(videos):
     assert reasons["listed"] == "listed.mp4: holds no frame"
     assert report.notes[0].startswith("4 unreadable, such as sample/original/c23/")
     assert extract_faces(videos, config=CONFIG).outcome == "found"
+
+
+def test_unicode_and_very_long_names_are_extracted(videos):
+    folder = videos.videos / "original_sequences/youtube/c23/videos"
+    original = next(folder.iterdir())
+    names = ["深層偽造 😀", "n" * 251, "n" * 250 + "m", "ü" * 125]
+    for name in names:
+        shutil.copy(original, folder / f"{name}.mp4")
+    list_videos(videos)
+
+    report = extract_faces(videos, config=CONFIG)
+
+    rows = tables.read(videos.faces_index, schema=tables.FACES_INDEX)
+    assert report.failed == 0
+    assert {f"sample/original/c23/{name}" for name in names} <= set(rows["video_id"].to_pylist())
+    assert len({videos.faces_of(f"sample/original/c23/{name}") for name in names}) == 4
 
 
 def test_a_video_that_was_stopped_is_tried_again_and_an_unreadable_one_is_not(extracted):
