@@ -1,19 +1,20 @@
 """Give groups of people to the splits that the official lists name.
 
 The lists of FaceForensics++ hold whole pairs, so they tear no group of its own fakes apart. Lists that do, that name a
-person twice, or that leave a split without a video of this workspace, are refused before any work.
+person twice, or that leave a split without a video of this workspace, are refused before any work. People whom they do
+not name, such as the actors of DeepFakeDetection, stand in no split.
 """
 
 from collections.abc import Sequence
 
-from deepfake_core.data.groups import Groups
+from deepfake_core.data.groups import Groups, person
 from deepfake_core.data.lists import SplitLists
 from deepfake_core.errors import SplitError
 from deepfake_core.workspace import SPLITS
 
 
 def split_by_lists(groups: Groups, *, originals: set[str], lists: SplitLists) -> dict[str, str]:
-    """Return group → split.
+    """Return group → split; groups of people whom the lists do not name are left out.
 
     Args:
         groups: of the people in this workspace.
@@ -21,29 +22,22 @@ def split_by_lists(groups: Groups, *, originals: set[str], lists: SplitLists) ->
         lists: the official lists.
 
     Raises:
-        SplitError: the lists name a person of this workspace not at all or twice, tear a group apart, or leave a split
+        SplitError: the lists name a person twice, name only some people of a group or tear it apart, or leave a split
             empty.
     """
     listed = _listed(lists)
-    by_person = {name: listed.get(name.split("/", 1)[1]) for name in groups.of}
-    unlisted = sorted(name for name, split in by_person.items() if split is None)
-    if unlisted:
-        message = (
-            f"the official lists ({lists.where}) do not name {len(unlisted)} people of this workspace "
-            f"({_some(unlisted)}). Use split.mode=ratio, or leave their videos out of download.datasets."
-        )
-        raise SplitError(message)
     by_group: dict[str, str] = {}
     for group, people in groups.people.items():
-        sides = {split for name in people if (split := by_person[name])}
+        sides = {listed.get(name) for name in people}
         if len(sides) > 1:
-            where = ", ".join(f"{name} in {by_person[name]}" for name in people)
+            where = ", ".join(f"{name} in {listed.get(name, 'no list')}" for name in people)
             message = (
                 f"the official lists ({lists.where}) tear a group apart: fakes join {where}. "
                 "Use split.mode=ratio, or take those fakes out."
             )
             raise SplitError(message)
-        by_group[group] = sides.pop()
+        if side := sides.pop():
+            by_group[group] = side
     for split in SPLITS:
         if split not in by_group.values():
             names = sorted(name.split("/", 1)[1] for name in originals)
@@ -56,11 +50,13 @@ def split_by_lists(groups: Groups, *, originals: set[str], lists: SplitLists) ->
 
 
 def _listed(lists: SplitLists) -> dict[str, str]:
+    """Return person → split; the lists speak of FaceForensics++ alone."""
     listed: dict[str, str] = {}
     for split, pairs in (lists.pairs or {}).items():
         for name in (name for pair in pairs for name in pair):
-            if listed.setdefault(name, split) != split:
-                message = f"the official lists ({lists.where}) name {name} in {listed[name]}.json and in {split}.json."
+            known = listed.setdefault(person("ffpp", name), split)
+            if known != split:
+                message = f"the official lists ({lists.where}) name {name} in {known}.json and in {split}.json."
                 raise SplitError(message)
     return listed
 

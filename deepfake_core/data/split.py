@@ -87,14 +87,16 @@ def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -
     if config.mode == "official":
         groups = group_people(people.values())
         by_group = split_by_lists(groups, originals=originals, lists=lists)
+        outside = "whom the official lists do not name"
     else:
         groups = group_people([*people.values(), *shared.values()])
         by_group, notes = split_by_ratio(groups, originals=originals, config=config)
+        outside = "beyond split.counts"
     splits = _table(people, groups, by_group, _collisions(shared, groups, by_group))
     if left_out := videos.num_rows - readable.num_rows:
         notes.append(f"unreadable or missing videos, in no split: {left_out}")
     if unused := readable.num_rows - splits.num_rows:
-        notes.append(f"videos of people beyond split.counts, in no split: {unused}")
+        notes.append(f"videos of people {outside}, in no split: {unused}")
     leaks = find_leaks(
         videos,
         splits,

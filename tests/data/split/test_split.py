@@ -142,10 +142,36 @@ def test_lists_that_tear_a_group_are_refused(workspace_with, write_lists):
         split_videos(workspace, config=official(write_lists(**PAIRS)))
 
 
-def test_people_whom_the_lists_do_not_name_are_refused(workspace_with, write_lists):
-    workspace = workspace_with(*NAMES, "777", "01__pan")
+def test_people_whom_the_lists_do_not_name_stand_in_no_split_and_are_counted(
+    workspace_with, write_lists, splits_by_name
+):
+    actors = ("01__pan", "02__pan", "01_02__pan__ABC")
+    workspace = workspace_with(*NAMES, "777", *actors)
 
-    with pytest.raises(SplitError, match=r"do not name 2 people of this workspace \(dfd/01, ffpp/777\)"):
+    report = split_videos(workspace, config=official(write_lists(**PAIRS)))
+
+    assert set(splits_by_name(workspace)) == set(NAMES)
+    assert "videos of people whom the official lists do not name, in no split: 4" in report.notes
+    leaks = files.read_json(workspace.leak_report.with_name("leaks.json"))
+    assert {group["group"]: group["split"] for group in leaks["groups"] if not group["split"]} == {
+        "dfd/01": None,
+        "ffpp/777": None,
+    }
+    assert "no split" in workspace.leak_report.read_text()
+
+
+def test_an_actor_is_not_taken_for_the_person_of_the_same_number(workspace_with, write_lists, splits_by_name):
+    workspace = workspace_with(*NAMES, "01__pan")
+
+    split_videos(workspace, config=official(write_lists(**{**PAIRS, "train": [["001", "002"], ["01", "09"]]})))
+
+    assert "01__pan" not in splits_by_name(workspace)
+
+
+def test_lists_that_name_only_one_person_of_a_fake_are_refused(workspace_with, write_lists):
+    workspace = workspace_with(*NAMES, "777", "001_777")
+
+    with pytest.raises(SplitError, match=r"ffpp/001 in train.*ffpp/777 in no list"):
         split_videos(workspace, config=official(write_lists(**PAIRS)))
 
 
