@@ -5,10 +5,11 @@ import shutil
 import mlflow
 import pytest
 
-from deepfake_core import evaluate, files, tables
+from deepfake_core import files, tables
 from deepfake_core.config import Config, EvaluateConfig
 from deepfake_core.errors import MissingInput, StaleInput, TornGroupError
 from deepfake_core.evaluate import evaluate_model
+from deepfake_core.evaluation import predictions
 from deepfake_core.receipts import open_stage
 from deepfake_core.report import StageReport
 from deepfake_core.serving.session import Scorer
@@ -89,7 +90,11 @@ def test_metrics_and_plots_reach_the_run_of_the_training(make, tracking_config):
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test_video_auc"] == report.metrics["test_video_auc"]
-    assert "test_video_auc/Deepfakes_c23" in run.data.metrics
+    assert "test_video_auc.Deepfakes_c23" in run.data.metrics
+    ((tested, context),) = [(entry.dataset, entry.tags) for entry in run.inputs.dataset_inputs]
+    assert tested.name == "faces-test"
+    told = {tag.key: tag.value for tag in context}
+    assert (told["mlflow.data.context"], told["videos"], told["groups"]) == ("test", "36", "6")
     stored = {item.path for item in client.list_artifacts(run_id, "evaluation")}
     assert {"evaluation/roc.png", "evaluation/confusion.png", "evaluation/index.html"} <= stored
 
@@ -117,7 +122,7 @@ def test_stored_predictions_are_not_made_again(make, tracking_config, monkeypatc
 
 def test_a_killed_evaluation_goes_on_where_it_stopped(make, tracking_config, monkeypatch):
     workspace = make()
-    monkeypatch.setattr(evaluate, "PART_VIDEOS", 10)
+    monkeypatch.setattr(predictions, "PART_VIDEOS", 10)
     real, calls = Scorer.logits_of_jpegs, []
 
     def stop_at_the_25th(self, jpegs):
@@ -147,8 +152,8 @@ def test_a_video_without_a_face_is_undecidable_and_named(make, tracking_config):
 
     report = evaluate_model(workspace, config=CONFIG, tracking=tracking_config)
 
-    predictions = tables.read(next(workspace.predictions.glob("*.parquet")), schema=tables.PREDICTIONS).to_pylist()
-    faceless = next(video for video in predictions if video["video_id"] == rows[-1]["video_id"])
+    stored = tables.read(next(workspace.predictions.glob("*.parquet")), schema=tables.PREDICTIONS).to_pylist()
+    faceless = next(video for video in stored if video["video_id"] == rows[-1]["video_id"])
     assert (faceless["score"], faceless["verdict"], faceless["frames"]) == (None, "undecidable", [])
     assert report.counts["undecidable"] == 1
     assert any("no face in 4 sampled frames" in note for note in report.notes)

@@ -16,16 +16,17 @@ from deepfake_core.workspace import Workspace
 @pytest.fixture
 def evaluated(exported_workspace: Callable[..., Workspace]) -> Callable[..., Workspace]:
     """Return a function that makes a workspace whose model is evaluated, as ``exported_workspace`` does."""
-    from deepfake_core import evaluate
+    from deepfake_core.evaluation.measures import measure
+    from deepfake_core.evaluation.predictions import list_test_videos, predict
 
     def make(**values: Any) -> Workspace:
         workspace = exported_workspace(**{"test_groups": 3, **values})
         config = EvaluateConfig(resamples=100)
         with open_stage(workspace, "evaluate", config=config) as work:
             scorer = Scorer.open(workspace.onnx_model)
-            videos = evaluate.list_test_videos(workspace, contract=scorer.contract)
-            predictions = evaluate.predict(workspace, scorer, videos)
-            results = evaluate.measure(predictions, contract=scorer.contract, config=config)
+            videos = list_test_videos(workspace, contract=scorer.contract)
+            predictions = predict(workspace, scorer, videos)
+            results = measure(predictions, contract=scorer.contract, config=config)
             files.write_json(workspace.evaluation / "metrics.json", results)
             work.finish(StageReport(stage="evaluate"), outputs=[workspace.evaluation / "metrics.json"])
         return workspace

@@ -203,7 +203,8 @@ def promote(evaluated, tracking_config):
 @pytest.fixture
 def export_another(write_tiny_model, tracking_config):
     """Return a function that exports, evaluates and registers another model in a workspace."""
-    from deepfake_core import evaluate
+    from deepfake_core.evaluation.measures import measure
+    from deepfake_core.evaluation.predictions import list_test_videos, predict
     from deepfake_core.serving.session import Scorer
 
     def export(workspace, **values):
@@ -215,9 +216,9 @@ def export_another(write_tiny_model, tracking_config):
             work.finish(StageReport(stage="export"), outputs=[workspace.onnx_model])
         with receipts.open_stage(workspace, "evaluate", config=config) as work:
             scorer = Scorer.open(workspace.onnx_model)
-            videos = evaluate.list_test_videos(workspace, contract=scorer.contract)
-            table = evaluate.predict(workspace, scorer, videos)
-            results = evaluate.measure(table, contract=scorer.contract, config=config)
+            videos = list_test_videos(workspace, contract=scorer.contract)
+            table = predict(workspace, scorer, videos)
+            results = measure(table, contract=scorer.contract, config=config)
             files.write_json(workspace.evaluation / "metrics.json", results)
             work.finish(StageReport(stage="evaluate"), outputs=[workspace.evaluation / "metrics.json"])
         register_model(workspace, config=REGISTER, tracking=tracking_config)
