@@ -115,6 +115,11 @@ class Workspace:
         return self.root / "videos.parquet"
 
     @property
+    def masks_table(self) -> Path:
+        """Parquet, ``tables.VIDEOS``: a row a mask video, where masks were asked for."""
+        return self.root / "masks.parquet"
+
+    @property
     def splits_table(self) -> Path:
         """Parquet, ``tables.SPLITS``: group and split of each video."""
         return self.root / "splits.parquet"

@@ -2,7 +2,8 @@
 
 ``directory`` reads any tree in the layout of FaceForensics++ in place. ``faceforensics`` fetches from the published
 servers whatever is not there yet, goes on where a broken transfer stopped, and fetches a damaged file once more.
-Every video is a row of ``tables.VIDEOS``; one that is missing or cannot be read is a row with a reason.
+Every video is a row of ``tables.VIDEOS``; one that is missing or cannot be read is a row with a reason. Masks that are
+asked for are fetched and verified in the same way and stand in a table of their own.
 """
 
 from collections import Counter
@@ -16,9 +17,8 @@ import pyarrow as pa
 from deepfake_core import files, receipts, tables
 from deepfake_core.config import DownloadConfig
 from deepfake_core.data import faceforensics
-from deepfake_core.data.faceforensics import Wanted
 from deepfake_core.data.fetch import NotOnServer
-from deepfake_core.data.layout import ORIGINAL, SUFFIX, Listing, VideoFile, list_videos, printable
+from deepfake_core.data.layout import MASKS, ORIGINAL, SUFFIX, Listing, VideoFile, list_videos, printable
 from deepfake_core.data.servers import Fetcher
 from deepfake_core.data.verify import FileState, Found, Remembered, verify_files
 from deepfake_core.errors import DownloadError, TermsNotAccepted
@@ -34,18 +34,18 @@ def download_videos(workspace: Workspace, *, config: DownloadConfig, progress: P
     """Get and verify the videos; write the videos table.
 
     Args:
-        workspace: receives ``videos.parquet`` and, from a server, ``videos/``.
+        workspace: receives ``videos.parquet`` and, from a server, ``videos/`` and, for masks, ``masks.parquet``.
         config: source, sets, compressions.
         progress: bars of fetching and verifying.
 
     Returns:
-        Counts by status; ``failed`` counts the videos that are missing or unreadable.
+        Counts by status; ``failed`` counts the videos and masks that are missing or unreadable.
 
     Raises:
         DownloadError: the source gives no videos at all, or the disk has no room.
         TermsNotAccepted: the terms of use were not accepted (``faceforensics``).
     """
-    root = (config.path or workspace.videos).absolute()
+    root = _root(workspace, config)
     if config.source == "directory":
         return _from_directory(workspace, root, config, progress)
     _refuse_unaccepted(workspace, config)
@@ -84,7 +84,7 @@ def _from_directory(workspace: Workspace, root: Path, config: DownloadConfig, pr
         if work.found:
             return work.found
         found = _verify(workspace, listing.videos, config, progress)
-        rows = _write(workspace, listing.videos, found)
+        rows = _write(workspace, workspace.videos_table, listing.videos, found)
         report = _report(workspace, root, rows, notes=_notes(listing))
         return work.finish(report, outputs=[workspace.videos_table])
 
@@ -99,32 +99,25 @@ def _from_servers(workspace: Workspace, root: Path, config: DownloadConfig, prog
             names, notes = faceforensics.read_names(fetcher, root, datasets=config.datasets)
             videos = sorted(faceforensics.wanted_videos(names, root, config=config), key=lambda video: video.video_id)
             masks = faceforensics.wanted_masks(videos, root) if config.masks else []
-            failures, found = _fetch_and_verify(workspace, fetcher, videos, masks, config, progress)
-        missing = {video.video_id: failures[video.path] for video in videos if video.path in failures}
-        if len(missing) == len(videos):
-            message = f"the servers give none of the {len(videos)} videos: {next(iter(missing.values()))}"
+            found = _fetch_and_verify(workspace, fetcher, [*videos, *masks], config, progress)
+        if all(found[video.video_id]["status"] == "missing" for video in videos):
+            message = f"the servers give none of the {len(videos)} videos: {found[videos[0].video_id]['reason']}"
             raise DownloadError(message)
-        found |= {video_id: {"status": "missing", "reason": f"{error}."} for video_id, error in missing.items()}
-        rows = _write(workspace, videos, found)
-        lost = [mask.relative for mask in masks if mask.path in failures]
-        notes += [f"{len(lost)} masks could not be had: {', '.join(lost[:3])}"] if lost else []
-        report = _report(workspace, root, rows, notes=notes, lost=len(lost))
+        rows = _write(workspace, workspace.videos_table, videos, found)
+        mask_rows = _write(workspace, workspace.masks_table, masks, found) if config.masks else []
+        report = _report(workspace, root, rows, notes=notes, masks=mask_rows)
         # The next run asks again for what is missing or damaged, so this one must not count as found then.
         left = f"{report.failed} failed" if report.failed else _digest(_list(root, config))
-        return work.finish(report, outputs=[workspace.videos_table], external={"files": left})
+        written = [workspace.videos_table, *([workspace.masks_table] if config.masks else [])]
+        return work.finish(report, outputs=written, external={"files": left})
 
 
 def _fetch_and_verify(
-    workspace: Workspace,
-    fetcher: Fetcher,
-    videos: Sequence[VideoFile],
-    masks: Sequence[Wanted],
-    config: DownloadConfig,
-    progress: Progress,
-) -> tuple[dict[Path, DownloadError], dict[str, Found]]:
-    """Fetch what is not there, verify all, and do both once more where that may help."""
-    root = (config.path or workspace.videos).absolute()
-    wanted = [*(faceforensics.wanted(video, root) for video in videos), *masks]
+    workspace: Workspace, fetcher: Fetcher, videos: Sequence[VideoFile], config: DownloadConfig, progress: Progress
+) -> dict[str, Found]:
+    """Fetch what is not there, verify all, and do both once more where that may help; return video id → what it is."""
+    root = _root(workspace, config)
+    wanted = [faceforensics.wanted(video, root) for video in videos]
     failures: dict[Path, DownloadError] = {}
     found: dict[str, Found] = {}
     for turn in range(FETCH_ROUNDS):
@@ -141,12 +134,23 @@ def _fetch_and_verify(
         if turn + 1 < FETCH_ROUNDS:
             for video in damaged:
                 video.path.unlink()
-    return failures, found
+    for video in videos:
+        if error := failures.get(video.path):
+            found[video.video_id] = {"status": "missing", "reason": f"{error}."}
+    return found
+
+
+def _root(workspace: Workspace, config: DownloadConfig) -> Path:
+    return (config.path or workspace.videos).absolute()
 
 
 def _list(root: Path, config: DownloadConfig) -> Listing:
-    most = config.num_videos if config.source == "directory" else None
-    return list_videos(root, datasets=config.datasets, compressions=config.compressions, num_videos=most)
+    if config.source == "directory":
+        return list_videos(
+            root, datasets=config.datasets, compressions=config.compressions, num_videos=config.num_videos
+        )
+    folders = (*config.compressions, *([MASKS] if config.masks else []))
+    return list_videos(root, datasets=config.datasets, compressions=folders)
 
 
 def _verify(
@@ -156,9 +160,11 @@ def _verify(
     return verify_files(videos, remembered=remembered, workers=config.workers, progress=progress)
 
 
-def _write(workspace: Workspace, videos: Sequence[VideoFile], found: Mapping[str, Found]) -> list[dict[str, Any]]:
+def _write(
+    workspace: Workspace, table: Path, videos: Sequence[VideoFile], found: Mapping[str, Found]
+) -> list[dict[str, Any]]:
     rows = [_row(workspace, video, found[video.video_id]) for video in videos]
-    tables.write(workspace.videos_table, tables.from_rows(rows, tables.VIDEOS), schema=tables.VIDEOS)
+    tables.write(table, tables.from_rows(rows, tables.VIDEOS), schema=tables.VIDEOS)
     return rows
 
 
@@ -208,16 +214,26 @@ def _notes(listing: Listing) -> list[str]:
 
 
 def _report(
-    workspace: Workspace, root: Path, rows: Sequence[Mapping[str, Any]], *, notes: Sequence[str], lost: int = 0
+    workspace: Workspace,
+    root: Path,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    notes: Sequence[str],
+    masks: Sequence[Mapping[str, Any]] = (),
 ) -> StageReport:
     by_status = Counter(str(row["status"]) for row in rows)
     originals = sum(row["label"] == 0 for row in rows)
+    lost = [str(mask["path"]) for mask in masks if mask["status"] != "ok"]
+    if lost:
+        shown = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
+        notes = [*notes, f"{len(lost)} masks could not be had, {workspace.masks_table.name} says why: {shown}"]
+    counts = {"videos": len(rows), "originals": originals, "manipulated": len(rows) - originals, **by_status}
     return StageReport(
         stage="download",
-        counts={"videos": len(rows), "originals": originals, "manipulated": len(rows) - originals, **by_status},
-        failed=len(rows) - by_status["ok"] + lost,
+        counts={**counts, "masks": len(masks)} if masks else counts,
+        failed=len(rows) - by_status["ok"] + len(lost),
         notes=tuple(notes),
-        table=tuple(_by_set(rows)),
+        table=tuple(_by_set([*rows, *masks])),
         outputs={"videos": str(workspace.videos_table), "source": str(root.resolve())},
     )
 

@@ -173,18 +173,18 @@ def wanted_videos(names: Mapping[str, Sequence[str]], root: Path, *, config: Dow
     ]
 
 
-def wanted_masks(videos: Iterable[VideoFile], root: Path) -> list[Wanted]:
-    """Return the masks of the manipulated videos; one serves all compressions."""
-    places = {
-        f"{video.video_set.folder}/{MASKS}/videos/{video.path.name}": None
+def wanted_masks(videos: Iterable[VideoFile], root: Path) -> list[VideoFile]:
+    """Return the masks of the manipulated videos, as videos of the "compression" ``masks``; one serves all others."""
+    masks = (
+        identify(folder_of(root, video.video_set, MASKS) / video.path.name, video.video_set, MASKS)
         for video in videos
         if video.video_set.has_masks
-    }
-    return [Wanted(place, root / place, MASKS) for place in places]
+    )
+    return list({mask.video_id: mask for mask in masks}.values())
 
 
 def wanted(video: VideoFile, root: Path) -> Wanted:
-    """Return where a video lies on the server and where it goes."""
+    """Return where a video or mask lies on the server and where it goes."""
     return Wanted(video.path.relative_to(root).as_posix(), video.path, video.compression)
 
 

@@ -200,13 +200,30 @@ def test_actors_and_masks_have_their_own_lists_and_places(space, empty_server, v
     assert rows["01__kitchen_pan"]["video_id"] == "dfd/original/c40/01__kitchen_pan"
     fake = rows["01_02__kitchen_pan__ABCDEFGH"]
     assert (fake["dataset"], fake["target"], fake["source"]) == ("dfd", "01", "02")
+    (mask,) = tables.read(space.masks_table, schema=tables.VIDEOS).to_pylist()
+    assert mask["video_id"] == "dfd/DeepFakeDetection/masks/01_02__kitchen_pan__ABCDEFGH"
+    assert (mask["status"], mask["frames"], len(mask["sha256"])) == ("ok", 5, 64)
 
 
-def test_a_missing_mask_is_counted_and_named(space, server, config_of):
+def test_masks_are_verified_and_one_that_is_missing_or_damaged_is_a_row(space, server, config_of, video_bytes):
+    masks = [f"/v3/manipulated_sequences/Deepfakes/masks/videos/{name}.mp4" for name in ("183_253", "253_183")]
+    server.content |= {masks[0]: video_bytes("mask"), masks[1]: b"<html>"}
+
     report = download_videos(space, config=config_of(server, masks=True))
 
-    assert report.failed == 4
-    assert any("4 masks" in note and "183_253.mp4" in note for note in report.notes)
+    assert (report.failed, report.counts["masks"], report.counts["videos"]) == (3, 4, 8)
+    assert any("3 masks" in note and "253_183.mp4" in note for note in report.notes)
+    rows = tables.read(space.masks_table, schema=tables.VIDEOS).to_pylist()
+    status = {row["name"]: row["status"] for row in rows}
+    assert status == {"183_253": "ok", "253_183": "unreadable", "469_481": "missing", "481_469": "missing"}
+
+    fakes = {path: body for path, body in server.content.items() if path.startswith(FAKES)}
+    server.content |= {path.replace("c40", "masks"): body for path, body in fakes.items()}
+    server.requests.clear()
+    assert download_videos(space, config=config_of(server, masks=True)).failed == 0
+    fetched = [path for path in server.fetched() if path.endswith(".mp4")]
+    assert len(fetched) == 3
+    assert masks[0] not in fetched
 
 
 @pytest.mark.parametrize("name", ["../../../escape", "/etc/passwd", "..", "a/b", "C:\\evil", "", ".hidden", "x\ny"])
