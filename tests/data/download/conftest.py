@@ -234,12 +234,12 @@ def config_of() -> Callable[..., DownloadConfig]:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], None]:
-    """Return a function that waits until something holds, at most ten seconds."""
+    """Return a function that waits until something holds, at most a minute."""
 
     def wait(holds: Callable[[], bool]) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not holds():
-            assert time.monotonic() < end, "it did not happen within ten seconds"
+            assert time.monotonic() < end, "it did not happen within a minute"
             time.sleep(0.02)
 
     return wait
