@@ -159,10 +159,8 @@ def show_summary(
     metrics = tested.metrics if tested else {}
     parts = [stages, *([_metrics_table(metrics)] if metrics else [])]
     out.print(Group(*parts))
-    steps = Table.grid(padding=(0, 2))
     for what, where in next_steps:
-        steps.add_row(Text(what, "dim"), Text(where, overflow="fold"))
-    out.print(steps)
+        out.print(f"[dim]{escape(what):<17}[/]{escape(where)}", soft_wrap=True)
     out.print(f"[bold]{len(reports)} stages in {seconds:.1f} s[/]")
 
 
