@@ -126,7 +126,7 @@ def finish_stages(
     tables.write(workspace.extractions_table, tables.from_rows(extractions, tables.EXTRACTIONS), schema=schema)
     files.write_json(workspace.reports / "quality.json", {"passed": True})
     leave_receipt(workspace, "download", DownloadConfig(), [workspace.videos_table])
-    leave_receipt(workspace, "split", SplitConfig(), [workspace.splits_table])
+    leave_receipt(workspace, "split", SplitConfig(seed=42), [workspace.splits_table])
     leave_receipt(workspace, "extract", ExtractConfig(), [workspace.extractions_table])
     leave_receipt(workspace, "validate", ValidateConfig(), [workspace.reports / "quality.json"])
 
