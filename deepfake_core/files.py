@@ -81,8 +81,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON-like ``values`` to ``path``, indented and with sorted keys, atomically."""
-    write_text(path, json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    """Write JSON-like ``values`` to ``path``, indented, keys in their order, atomically."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
