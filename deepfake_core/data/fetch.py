@@ -50,6 +50,9 @@ class Stopped(DownloadError):
 class Patience:
     """How often and how long to try again.
 
+    A loop of our own: tries that bring new bytes do not count, the server may ask for a pause, and a run that is ended
+    must not wait. A library's hooks for these three are longer than the loop.
+
     Attributes:
         attempts: tries in a row that bring no new byte before giving up.
         first_wait_seconds: pause after the first of them; every further one doubles it.
@@ -242,17 +245,17 @@ def _announced(answer: httpx.Response) -> int | None:
     whole = answer.headers.get("Content-Range", "").rpartition("/")[2]
     if not whole and answer.status_code == httpx.codes.OK:
         whole = answer.headers.get("Content-Length", "")
-    return int(whole) if whole.isdigit() else None
+    return int(whole) if whole.isdecimal() else None
 
 
 def _range_start(answer: httpx.Response) -> int:
     start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-    return int(start) if start.isdigit() else -1
+    return int(start) if start.isdecimal() else -1
 
 
 def _retry_after(answer: httpx.Response) -> float:
     seconds = answer.headers.get("Retry-After", "")
-    return float(seconds) if seconds.isdigit() else 0.0
+    return float(seconds) if seconds.isdecimal() else 0.0
 
 
 def _size(path: Path) -> int:

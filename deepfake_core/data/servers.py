@@ -104,4 +104,4 @@ class Fetcher:
         except httpx.HTTPError:
             return None
         length = answer.headers.get("Content-Length", "") if answer.is_success else ""
-        return int(length) if length.isdigit() else None
+        return int(length) if length.isdecimal() else None

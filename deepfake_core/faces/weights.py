@@ -6,12 +6,11 @@ in the user's cache.
 """
 
 import os
-import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from deepfake_core import files
 from deepfake_core.config import DetectorConfig
@@ -148,12 +147,20 @@ def _fetch(url: str, wanted: str) -> Path:
 
 def _download(url: str) -> bytes:
     """Get a file, again after a growing pause when the network or the server fails."""
-    for attempt in range(1, ATTEMPTS):
-        try:
-            return _get(url)
-        except httpx.HTTPError:
-            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-    return _get(url)
+    tries = Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential_jitter(FIRST_PAUSE_SECONDS, jitter=FIRST_PAUSE_SECONDS),
+        reraise=True,
+    )
+    return tries(_get, url)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Say whether it may go better next time: not where the server does not give the file or sends too much."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx.TransportError)
 
 
 def _get(url: str) -> bytes:

@@ -137,6 +137,15 @@ def test_a_server_that_stumbles_is_asked_again(tmp_path, official):
     assert official.asked == 3
 
 
+def test_a_server_that_does_not_have_the_weights_is_asked_once(tmp_path, official):
+    official.answers = [404] * 4
+
+    with pytest.raises(WeightsError, match=r"cannot be fetched.*404"):
+        find_weights(DetectorSpec(name="yunet", weights_sha256=SHA256), folders=[tmp_path])
+
+    assert official.asked == 1
+
+
 def test_a_server_with_other_bytes_is_not_believed(tmp_path, official):
     official.answers = [b"something else"]
 
