@@ -36,6 +36,11 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
 }
 """No reports about the user to anybody, no bars of its own, and an error within seconds where no server answers."""
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "Deepfake detectors, a run a training: its data, curves, evaluation and promotions.",
+}
+"""Opens MLflow's pages for training models rather than those for language models."""
 
 
 def tracking_uri(workspace: Workspace, *, config: TrackingConfig) -> str:
@@ -62,14 +67,25 @@ def connect(workspace: Workspace, *, config: TrackingConfig) -> str:
     _be_quiet()
     uri = tracking_uri(workspace, config=config)
     # MLflow's migration breaks when several processes open a fresh SQLite file at once: one at a time.
-    with FileLock(workspace.root / ".mlflow.lock"):
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
+    with FileLock(workspace.root / ".mlflow.lock"), _no_folders_left_beside(uri):
+        _point_mlflow_at(uri)
         try:
             return _experiment_id(workspace, name=config.experiment, uri=uri)
         except MlflowException as error:
             message = f"MLflow at {public_uri(uri)} does not answer as it should: {_without_secrets(error, uri)}"
             raise TrackingError(message) from None
+
+
+def _point_mlflow_at(uri: str) -> None:
+    # MLflow writes the URI into the environment, where it would pass for the user's wish and send the next workspace
+    # of this process to this one's store.
+    wish = os.environ.get(URI_VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    if wish is None:
+        os.environ.pop(URI_VARIABLE, None)
+    else:
+        os.environ[URI_VARIABLE] = wish
 
 
 def _experiment_id(workspace: Workspace, *, name: str, uri: str) -> str:
@@ -78,7 +94,8 @@ def _experiment_id(workspace: Workspace, *, name: str, uri: str) -> str:
     if experiment is None:
         served = urlsplit(uri).scheme in _SERVERS
         try:
-            return str(client.create_experiment(name, None if served else workspace.mlflow_artifacts.as_uri()))
+            location = None if served else workspace.mlflow_artifacts.as_uri()
+            return str(client.create_experiment(name, location, tags=_EXPERIMENT_TAGS))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -210,12 +227,29 @@ def _short(value: Any) -> str:
     return text if len(text) <= MAX_PARAM_VAL_LENGTH else text[: MAX_PARAM_VAL_LENGTH - 1] + "…"
 
 
+def describe_run(text: str) -> None:
+    """Give the run its description, in Markdown; it stands above its metrics."""
+    mlflow.set_tag("mlflow.note.content", text)
+
+
 # The surroundings ---------------------------------------------------------------------------------------------------
 
 
 def _sqlite_uri(path: Path) -> str:
     # MLflow decodes the path of the URI but not the folder that it creates for it, so only what must be quoted is.
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+@contextmanager
+def _no_folders_left_beside(uri: str) -> Iterator[None]:
+    """Remove the empty folders that MLflow makes where it takes the quoted path of the URI for a path."""
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    quoted = uri.startswith("sqlite:///") and "%" in str(folder)
+    new = [parent for parent in (folder, *folder.parents) if quoted and not parent.exists()]
+    yield
+    for parent in new:
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
 
 
 def _be_quiet() -> None:

@@ -34,7 +34,7 @@ def status_of(run_id):
     return mlflow.MlflowClient().get_run(run_id).info.status
 
 
-def test_three_processes_open_a_fresh_store_at_once(tmp_path):
+def test_two_processes_open_a_fresh_store_at_once(tmp_path):
     workspace = Workspace.open(tmp_path / "w")
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     processes = [
@@ -46,18 +46,19 @@ def test_three_processes_open_a_fresh_store_at_once(tmp_path):
             env=environment,
             cwd=tmp_path,
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     told = [process.communicate(timeout=200) for process in processes]
 
-    assert [process.returncode for process in processes] == [0, 0, 0], told
+    assert [process.returncode for process in processes] == [0, 0], told
     assert len({out for out, _ in told}) == 1
     assert all(err == "" for _, err in told), "MLflow's start-up noise reaches people"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w"]
 
 
-def test_a_workspace_with_a_space_and_an_umlaut_keeps_everything_inside(tmp_path, tracking_config, empty_mlflow_db):
-    workspace = Workspace.open(tmp_path / "Prüfung 1 %")
+@pytest.mark.parametrize("name", ["Prüfung 1 %", "what?", "a#b;c&d=e", "x%20y"])
+def test_a_workspace_of_any_name_keeps_everything_inside(tmp_path, tracking_config, empty_mlflow_db, name):
+    workspace = Workspace.open(tmp_path / name)
     workspace.mlflow_db.write_bytes(empty_mlflow_db.read_bytes())
     (tmp_path / "note.txt").write_text("hello")
 
@@ -67,6 +68,32 @@ def test_a_workspace_with_a_space_and_an_umlaut_keeps_everything_inside(tmp_path
     assert workspace.mlflow_artifacts.is_dir()
     assert [path.read_text() for path in workspace.mlflow_artifacts.rglob("note.txt")] == ["hello"]
     assert status_of(run_id) == "FINISHED"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "note.txt"])
+
+
+def test_two_workspaces_of_one_process_keep_their_runs_apart(tmp_path, tracking_config, empty_mlflow_db):
+    found = []
+    for name in ("first", "second"):
+        workspace = Workspace.open(tmp_path / name)
+        workspace.mlflow_db.write_bytes(empty_mlflow_db.read_bytes())
+        with tracking.run_of(workspace, config=tracking_config, name=name):
+            found.append(mlflow.search_runs(experiment_names=["test"])["tags.mlflow.runName"].tolist())
+
+    assert found == [["first"], ["second"]]
+
+
+def test_the_users_own_store_is_used_for_every_workspace(tmp_path, tracking_config, empty_mlflow_db, monkeypatch):
+    shared = tmp_path / "shared.db"
+    shared.write_bytes(empty_mlflow_db.read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared}")
+
+    for name in ("first", "second"):
+        with tracking.run_of(Workspace.open(tmp_path / name), config=tracking_config, name=name):
+            tracking.describe_run("a *run*")
+
+    runs = mlflow.search_runs(experiment_names=["test"])
+    assert sorted(runs["tags.mlflow.runName"]) == ["first", "second"]
+    assert set(runs["tags.mlflow.note.content"]) == {"a *run*"}
 
 
 @pytest.mark.parametrize(
