@@ -4,6 +4,7 @@ The contract is one JSON string in the file's metadata. ``graph_sha256`` ties it
 with its metadata cleared. A file whose graph was exchanged, or whose contract is of another version, is refused.
 """
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,7 @@ class ModelContract(Spec):
         logit_output: name of the output (batch, 1) before the sigmoid.
         probability_output: name of the output (batch, 1) after it.
         training_groups: ids of the groups in training and validation.
+        training_people: the people of those groups. Groups are named anew by every split, people are not.
         test_groups: ids of the groups in test.
         dataset_digest: digest of the records that it was trained on.
         git_commit: of the code; null outside a checkout.
@@ -70,6 +72,7 @@ class ModelContract(Spec):
     logit_output: str = "logit"
     probability_output: str = "probability"
     training_groups: tuple[str, ...]
+    training_people: tuple[str, ...] = ()
     test_groups: tuple[str, ...]
     dataset_digest: Sha256
     git_commit: str | None = None
@@ -81,6 +84,10 @@ class ModelContract(Spec):
     def to_metadata(self) -> dict[str, str]:
         """Return the contract as ONNX metadata."""
         return {METADATA_KEY: self.model_dump_json()}
+
+    def was_trained_on(self, names: Iterable[str]) -> bool:
+        """Say whether a group or a person of these ``names`` stands in training or validation."""
+        return not {*self.training_groups, *self.training_people}.isdisjoint(names)
 
 
 def graph_sha256(model: Any) -> str:
@@ -109,13 +116,20 @@ def read_contract(path: Path) -> ModelContract:
 
     Raises:
         ContractError: the file is missing or no ONNX model, carries no contract, one of another version, or one that
-            belongs to another graph.
+            belongs to another graph; or its weights lie in other files, which the graph's digest does not cover.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (OSError, DecodeError) as error:
         message = f"{path} cannot be read as an ONNX model: {error}"
         raise ContractError(message) from None
+    outside = sorted(set(_files_outside(model.graph)))
+    if outside:
+        message = (
+            f"{path} keeps weights outside, in {', '.join(outside)}, where they could be exchanged unseen. "
+            "Save it as one file: onnx.save(onnx.load(path), path)."
+        )
+        raise ContractError(message)
     properties = {prop.key: prop.value for prop in model.metadata_props}
     if METADATA_KEY not in properties:
         message = f"{path} carries no {METADATA_KEY!r}: it was not made by 'deepfake export'."
@@ -132,3 +146,18 @@ def read_contract(path: Path) -> ModelContract:
         message = f"the graph of {path} is not the one its contract was written for; the file was altered."
         raise ContractError(message)
     return contract
+
+
+def _files_outside(graph: Any) -> Iterator[str]:
+    """Yield where tensors of ``graph`` and of its subgraphs lie, that do not lie in the model file."""
+    tensors = [*graph.initializer]
+    tensors += [part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices)]
+    for node in graph.node:
+        for attribute in node.attribute:
+            tensors += [attribute.t, *attribute.tensors]
+            for subgraph in (attribute.g, *attribute.graphs):
+                yield from _files_outside(subgraph)
+    for tensor in tensors:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            places = {entry.key: entry.value for entry in tensor.external_data}
+            yield places.get("location", "an unnamed file")

@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnx.external_data_helper import set_external_data
 
 from deepfake_core.contract import METADATA_KEY, ModelContract, Threshold, embed, graph_sha256, read_contract
 from deepfake_core.errors import ContractError
@@ -89,3 +90,29 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes | Non
 
     with pytest.raises(ContractError):
         read_contract(path)
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["initializer", "subgraph"])
+def test_weights_outside_the_file_are_refused_because_the_digest_does_not_cover_them(tmp_path: Path, nested: bool):
+    model = model_scaling_by(2.0)
+    (factor,) = model.graph.initializer
+    if nested:
+        inner = helper.make_graph([], "inner", [], [], [factor])
+        model.graph.node.append(helper.make_node("If", ["logit"], [], then_branch=inner, else_branch=inner))
+        factor = model.graph.node[-1].attribute[0].g.initializer[0]
+    factor.ClearField("float_data")
+    factor.raw_data = b"\0\0\0\0"
+    set_external_data(factor, location="weights.bin")
+    embed(model, contract_for(model))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+
+    with pytest.raises(ContractError, match=r"weights outside, in weights\.bin"):
+        read_contract(tmp_path / "model.onnx")
+
+
+def test_people_are_known_whatever_their_group_was_called():
+    contract = contract_for(model_scaling_by(2.0)).model_copy(update={"training_people": ("ffpp/000", "ffpp/003")})
+
+    assert contract.was_trained_on(["ffpp/606", "ffpp/003"])
+    assert contract.was_trained_on(["000"])
+    assert not contract.was_trained_on(["002", "ffpp/002"])

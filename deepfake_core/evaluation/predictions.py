@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from deepfake_core import aggregation, files, tables
 from deepfake_core.contract import ModelContract
+from deepfake_core.data.groups import people_of_id
 from deepfake_core.data.split import refuse_torn_groups
 from deepfake_core.errors import MissingInput, StaleInput, TornGroupError
 from deepfake_core.progress import SILENT, Bar, Progress
@@ -58,7 +59,7 @@ def list_test_videos(workspace: Workspace, *, contract: ModelContract) -> list[T
     """Return the videos of the test split, sorted by id.
 
     Raises:
-        TornGroupError: a group is torn, or the model was trained on one that stands in test now.
+        TornGroupError: a group is torn, or the model was trained on people who stand in test now.
         MissingInput: there are none.
     """
     splits = tables.read(workspace.splits_table, schema=tables.SPLITS)
@@ -67,7 +68,9 @@ def list_test_videos(workspace: Workspace, *, contract: ModelContract) -> list[T
     if not groups:
         message = f"the test split of {workspace.splits_table} holds no video. Split again with a share for test."
         raise MissingInput(message)
-    trained_on = sorted(set(groups.values()) & set(contract.training_groups))
+    trained_on = sorted(
+        {group for video, group in groups.items() if contract.was_trained_on((group, *people_of_id(video)))}
+    )
     if trained_on:
         message = (
             f"the model was trained on {len(trained_on)} groups of the test split ({', '.join(trained_on[:5])}). "

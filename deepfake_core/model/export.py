@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from deepfake_core import contract, files, receipts
+from deepfake_core import contract, files, receipts, tables
 from deepfake_core.config import ExportConfig, TrackingConfig
 from deepfake_core.contract import ModelContract
+from deepfake_core.data.groups import people_of_id
 from deepfake_core.data.reader import read_index
 from deepfake_core.data.records_index import RecordsIndex
 from deepfake_core.model.fitting import KerasLogits
@@ -65,13 +66,16 @@ def export_model(
         record = read_training_record(workspace)
         index = read_index(workspace)
         model = keras.models.load_model(workspace.keras_model, compile=False)
-        graph = convert_to_onnx(model)
+        with progress.bar("convert to ONNX", total=None):
+            graph = convert_to_onnx(model)
         exported = OnnxLogits(graph)
         faces = score_faces(workspace, "val", logits_of=exported, progress=progress)
         parity = _prove(workspace, faces, model=model, exported=exported, config=config, progress=progress)
         thresholds = choose_thresholds(faces, config=config)
         measured = measure_validation(faces, config=config, thresholds=thresholds)
-        card = write_contract(graph, config, index, record, thresholds, measured, parity)
+        card = write_contract(
+            graph, config, index, record, thresholds, measured, parity, list_training_people(workspace)
+        )
         contract.embed(graph, card)
         files.write_json(workspace.parity_report, parity.model_dump(mode="json"))
         files.write_bytes(workspace.onnx_model, graph.SerializeToString(deterministic=True))
@@ -125,6 +129,7 @@ def write_contract(
     thresholds: Thresholds,
     measured: dict[str, float],
     parity: ParityReport,
+    people: tuple[str, ...],
 ) -> ModelContract:
     """Return what a scorer must know of the model in ``graph``."""
     return ModelContract(
@@ -137,6 +142,7 @@ def write_contract(
         video_threshold=thresholds.video,
         min_faces=config.min_faces,
         training_groups=record.training_groups,
+        training_people=people,
         test_groups=record.test_groups,
         dataset_digest=record.dataset_digest,
         git_commit=git_commit(),
@@ -145,6 +151,13 @@ def write_contract(
         notes=parity.notes,
         graph_sha256=contract.graph_sha256(graph),
     )
+
+
+def list_training_people(workspace: Workspace) -> tuple[str, ...]:
+    """Return the people of training and validation, sorted, as far as video ids name them."""
+    splits = tables.read(workspace.splits_table, schema=tables.SPLITS)
+    seen = zip(splits["video_id"].to_pylist(), splits["split"].to_pylist(), strict=True)
+    return tuple(sorted({person for video, split in seen if split != "test" for person in people_of_id(video)}))
 
 
 def _log(workspace: Workspace, tracking: TrackingConfig, *, card: ModelContract, parity: ParityReport) -> None:

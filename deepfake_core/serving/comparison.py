@@ -8,6 +8,7 @@ import pyarrow as pa
 from deepfake_core import metrics
 from deepfake_core.config import PromoteConfig
 from deepfake_core.contract import ModelContract
+from deepfake_core.data.groups import people_of_id
 from deepfake_core.metrics import Sample
 
 KEY = ("method", "compression", "name")
@@ -38,7 +39,7 @@ class Comparison:
     Attributes:
         videos: compared.
         groups: of people, compared.
-        left_out: groups that either model was trained on.
+        left_out: groups with people that either model was trained on.
         candidate_auc: of the candidate on these videos; None where it is not defined.
         candidate_interval: lower and upper end.
         production_auc: of production on the same videos.
@@ -141,14 +142,16 @@ def _measured(
 
 def _common_rows(candidate: Contender, production: Contender) -> tuple[list[dict[str, object]], tuple[str, ...]]:
     """Return the videos that both have a score for, and the groups left out because either was trained on them."""
-    trained_on = {*candidate.contract.training_groups, *production.contract.training_groups}
+    contracts = (candidate.contract, production.contract)
     theirs = {_key(row): row for row in _scored(production)}
     rows, left_out = [], set()
     for row in _scored(candidate):
         other = theirs.get(_key(row))
         if other is None or other["label"] != row["label"]:
             continue
-        if {row["group"], other["group"]} & trained_on:
+        # People too: the two models may have been trained under splits that named their groups differently.
+        names = {str(row["group"]), str(other["group"]), *people_of_id(str(row["video_id"]))}
+        if any(contract.was_trained_on(names) for contract in contracts):
             left_out.add(str(row["group"]))
             continue
         rows.append({**row, "candidate": row["score"], "production": other["score"]})
@@ -157,7 +160,7 @@ def _common_rows(candidate: Contender, production: Contender) -> tuple[list[dict
 
 def _scored(contender: Contender) -> list[dict[str, object]]:
     table = contender.predictions
-    columns = [*KEY, "group", "label", "score", "verdict"]
+    columns = [*KEY, "video_id", "group", "label", "score", "verdict"]
     return [row for row in table.select(columns).to_pylist() if row["verdict"] != "undecidable"] if table else []
 
 
