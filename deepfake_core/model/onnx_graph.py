@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf2onnx
 
 from deepfake_core.model.canonical import canonical, name_batch_axis
+from deepfake_core.model.native_log import only_native_errors
 from deepfake_core.model.xception import INPUT, LOGIT, PROBABILITY
 
 OPSET = 17
@@ -31,7 +32,8 @@ def convert_to_onnx(model: keras.Model) -> onnx.ModelProto:
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)]
     # The notebook's export ran with training=True: its scores were random.
     call = tf.function(lambda images: model(images, training=False), autograph=False)
-    converted, _ = tf2onnx.convert.from_function(call, input_signature=signature, opset=OPSET)
+    with only_native_errors():
+        converted, _ = tf2onnx.convert.from_function(call, input_signature=signature, opset=OPSET)
     graph = canonical(converted, name=model.name)
     name_batch_axis(graph, BATCH_AXIS)
     onnx.checker.check_model(graph, full_check=True)
