@@ -52,7 +52,8 @@ def promote_model(
         Outcome, checks and figures.
 
     Raises:
-        PromotionRefused: the gate refuses; the message names every reason, the report the figures.
+        PromotionRefused: the gate refuses; the message names every reason, the report the figures. Or the version was
+            rolled back, and no reason is given why it should return.
         ConfigError: ``force`` without ``reason``.
         RegistryError: there is no such version.
         MissingInput: the candidate's predictions are not stored.
@@ -69,6 +70,7 @@ def promote_model(
         production = versions.production_of(client, name)
         if production is not None and str(production.version) == str(candidate.version):
             return work.found or work.finish(_already_there(name, str(candidate.version)), outputs=[])
+        refuse_rolled_back(name, candidate, reason=reason)
         with progress.bar("compare with production", total=None):
             decision = decide(workspace, name, candidate, production, config=config, force=force, reason=reason or "")
         report = gate_page.write_report(workspace, decision)
@@ -76,6 +78,21 @@ def promote_model(
         if decision.outcome == "refused":
             raise PromotionRefused(_refusal(decision, str(report)))
         return work.finish(_report(decision, str(report)), outputs=[report.with_suffix(".json")])
+
+
+def refuse_rolled_back(name: str, candidate: Any, *, reason: str | None) -> None:
+    """Refuse to bring back, without a word, what a person took out of production: a pipeline has no words.
+
+    Raises:
+        PromotionRefused: the version was rolled back and no reason is given.
+    """
+    told = candidate.tags.get(versions.ROLLED_BACK_TAG)
+    if told and not reason:
+        message = (
+            f"{name} version {candidate.version} was rolled back {told}. Train a better one, or say why it should "
+            f"return: deepfake promote --version {candidate.version} --reason …"
+        )
+        raise PromotionRefused(message)
 
 
 # Deciding -----------------------------------------------------------------------------------------------------------
@@ -218,6 +235,8 @@ def _record(workspace: Workspace, client: Any, decision: Decision, candidate: An
             forced=decision.outcome == "forced",
         )
         versions.put_into_production(client, decision.model, event)
+        if versions.ROLLED_BACK_TAG in candidate.tags:
+            client.delete_model_version_tag(decision.model, decision.version, versions.ROLLED_BACK_TAG)
 
 
 def _already_there(name: str, version: str) -> StageReport:

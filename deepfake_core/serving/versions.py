@@ -24,6 +24,7 @@ from deepfake_core.workspace import Workspace
 
 CHALLENGER, PRODUCTION, PREVIOUS = "challenger", "production", "previous"
 DIGEST_TAG = "onnx_sha256"
+ROLLED_BACK_TAG = "rolled_back"
 MODEL_FILE = "model.onnx"
 
 

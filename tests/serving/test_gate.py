@@ -32,16 +32,16 @@ def predictions(
     rows = []
     for group in groups:
         for method in ("original", "Deepfakes", "FaceSwap"):
-            label = label_of(method)
+            label, name = label_of(method), group if method == "original" else f"{group}_{group}"
             logits = (2 * label - 1) * strength / 2 + rng.normal(0, noise) + rng.normal(0, 0.1, 4)
             score = float(sigmoid(logits.mean()))
             rows.append(
                 {
                     "onnx_sha256": digest,
-                    "video_id": f"x/{method}/c23/{group}",
+                    "video_id": f"ffpp/{method}/c23/{name}",
                     "method": method,
                     "compression": "c23",
-                    "name": group,
+                    "name": name,
                     "group": group,
                     "label": label,
                     "frames": [0, 4, 8, 12],
@@ -57,8 +57,9 @@ def predictions(
 def contender(workspace, write_tiny_model, tmp_path):
     """Return a function that makes a version of the registry, as MLflow describes one, with stored predictions."""
 
-    def make(number, *, stored=True, training_groups=("001",), **quality):
-        path = write_tiny_model(tmp_path / f"{number}.onnx", bias=number / 100, training_groups=training_groups)
+    def make(number, *, stored=True, training_groups=("001",), training_people=(), **quality):
+        people = {"training_groups": training_groups, "training_people": training_people}
+        path = write_tiny_model(tmp_path / f"{number}.onnx", bias=number / 100, **people)
         digest = files.sha256_of_file(path)
         files.write_bytes(workspace.registered_model(digest), path.read_bytes())
         if stored:
@@ -150,6 +151,14 @@ def test_groups_that_either_model_was_trained_on_are_left_out_and_counted(worksp
     assert decision.comparison.groups == 9
     assert decision.comparison.videos == 27
     assert "3 groups were left out" in render_page(decision)
+
+
+def test_people_trained_on_are_left_out_though_another_split_named_their_group_differently(workspace, contender):
+    candidate, production = contender(2), contender(1, training_groups=("ffpp/099",), training_people=("ffpp/100",))
+
+    decision = decide(workspace, NAME, candidate, production, config=NO_FLOORS)
+
+    assert decision.comparison.left_out == ("100",)
 
 
 def test_too_few_common_groups_refuse_unless_configured_off(workspace, contender):
@@ -305,8 +314,12 @@ def test_a_worse_candidate_is_refused_then_a_good_one_replaces_and_rolls_back(pr
 
     rollback_model(workspace, config=REGISTER, tracking=tracking_config, reason="odd verdicts")
     assert versions.aliases_of(client, NAME) == {"challenger": "3", "production": "1"}
-    assert run().outcome == "done"
+    with pytest.raises(PromotionRefused, match=r"was rolled back by .* odd verdicts"):
+        run()
+    assert versions.aliases_of(client, NAME)["production"] == "1"
+    assert run(reason="the verdicts were right").outcome == "done"
     assert versions.aliases_of(client, NAME)["production"] == "3"
+    assert versions.ROLLED_BACK_TAG not in client.get_model_version(NAME, "3").tags
 
 
 def test_a_version_that_does_not_exist_is_an_error(promote):
