@@ -27,7 +27,7 @@ from deepfake_core.model.xception import build_model
 from deepfake_core.plots import draw_history
 from deepfake_core.progress import SILENT, Bar, Progress
 from deepfake_core.report import StageReport
-from deepfake_core.tracking import log_artifact, log_figure, log_metrics, run_of
+from deepfake_core.tracking import describe_run, log_artifact, log_figure, log_metrics, run_of
 from deepfake_core.workspace import Workspace
 
 NO_TRACKING_CONFIG = TrackingConfig()
@@ -105,7 +105,10 @@ def _run(
     workspace: Workspace, tracking: TrackingConfig, begun: State | None, *, name: str, config: TrainConfig
 ) -> Iterator[str]:
     """Go on with the run of a killed training, or begin one; also where the old run was deleted meanwhile."""
-    tags = {"stage": "train", "architecture": config.architecture}
+    commit = git_commit()
+    tags = {"stage": "train", "architecture": config.architecture, "git_commit": commit or "unknown"}
+    if commit:
+        tags["mlflow.source.git.commit"] = commit.removesuffix("-dirty")  # MLflow's own column
     with ExitStack() as stack:
         try:
             run = run_of(workspace, config=tracking, run_id=begun.run_id if begun else None, name=name, tags=tags)
@@ -164,7 +167,7 @@ def _train(
         config=config.model_dump(mode="json"),
     )
     write_training_record(workspace, record)
-    _log_result(workspace, record)
+    _log_result(workspace, record, index)
     return record
 
 
@@ -194,12 +197,25 @@ def _log_epoch(epoch: Epoch) -> None:
     log_metrics(epoch.model_dump(exclude={"epoch", "seconds"}) | {"epoch_seconds": epoch.seconds}, step=epoch.epoch)
 
 
-def _log_result(workspace: Workspace, record: TrainingRecord) -> None:
+def _log_result(workspace: Workspace, record: TrainingRecord, index: RecordsIndex) -> None:
     best = record.history[record.best_epoch - 1]
     log_metrics({"best_epoch": record.best_epoch, "best_val_loss": best.val_loss, "best_val_auc": best.val_auc})
     history = [epoch.model_dump() for epoch in record.history]
     log_figure(draw_history(history, best_epoch=record.best_epoch), "plots/history.png")
     log_artifact(workspace.training_record, "training")
+    describe_run(_describe(record, index))
+
+
+def _describe(record: TrainingRecord, index: RecordsIndex) -> str:
+    best = record.history[record.best_epoch - 1]
+    train, val = index.split("train"), index.split("val")
+    return (
+        f"**{record.architecture}**, trained on {train.faces:,} faces of {len(train.groups)} groups of people; "
+        f"{val.faces:,} faces of {len(val.groups)} other groups chose epoch {record.best_epoch} of {record.epochs} "
+        f"(loss {best.val_loss:.4f}, AUC {best.val_auc:.4f}). Seed {record.seed}, data set "
+        f"`{record.dataset_digest[:12]}`.\n\nLook at `data/faces.png`, `plots/history.png` and, once evaluated, "
+        "`evaluation/index.html`."
+    )
 
 
 def _report(

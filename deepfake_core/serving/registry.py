@@ -28,6 +28,16 @@ from deepfake_core.workspace import Workspace
 
 SMALL_WEIGHTS_BYTES = 5 << 20
 """Detector weights up to this size are kept with the run, so that scoring elsewhere finds them by their digest."""
+SHOWN_METRICS = {
+    "test_video_auc": "video AUC",
+    "test_frame_auc": "frame AUC",
+    "test_video_original_accuracy": "accuracy on original videos",
+}
+"""Test metrics that stand with a version, and their names for people."""
+MODEL_DESCRIPTION = (
+    "Deepfake detectors. `production` is what `deepfake score` takes, `challenger` the latest registered, `previous` "
+    "what `deepfake rollback` returns to. Aliases are moved by `deepfake promote`, which asks the gate first."
+)
 REQUIREMENTS = ("numpy>=2.1", "onnx>=1.20", "onnxruntime>=1.26")
 """What running the stored model needs; left to itself MLflow would name onnxruntime twice."""
 
@@ -81,6 +91,7 @@ def register_model(workspace: Workspace, *, config: RegisterConfig, tracking: Tr
             client = mlflow.MlflowClient()
             for key, value in _tags(config, contract, digest, evaluated).items():
                 client.set_model_version_tag(config.model_name, version.version, key, value)
+            _describe(client, config.model_name, version, contract, evaluated)
             client.set_registered_model_alias(config.model_name, CHALLENGER, version.version)
             _keep_with_the_run(workspace, contract, digest)
         versions.fetch_model(config.model_name, version, workspace)
@@ -155,16 +166,32 @@ def _signature(contract: ModelContract) -> ModelSignature:
 def _tags(
     config: RegisterConfig, contract: ModelContract, digest: str, evaluated: Mapping[str, float]
 ) -> dict[str, str]:
-    shown = ("test_video_auc", "test_frame_auc", "test_video_original_accuracy")
     return {
         **config.tags,
         DIGEST_TAG: digest,
         "dataset_digest": contract.dataset_digest,
         "architecture": contract.name,
         "git_commit": contract.git_commit or "unknown",
-        **{name: f"{evaluated[name]:.4f}" for name in shown if name in evaluated},
+        **{name: f"{evaluated[name]:.4f}" for name in SHOWN_METRICS if name in evaluated},
         **({"notes": " ".join(contract.notes)} if contract.notes else {}),
     }
+
+
+def _describe(client: Any, name: str, version: Any, contract: ModelContract, evaluated: Mapping[str, float]) -> None:
+    """Write the descriptions that MLflow's pages show; one that a person wrote stays."""
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(name, MODEL_DESCRIPTION)
+    if version.description:
+        return
+    figures = [f"{shown} {evaluated[key]:.3f}" for key, shown in SHOWN_METRICS.items() if key in evaluated]
+    threshold = contract.video_threshold
+    client.update_model_version(
+        name,
+        version.version,
+        f"{contract.name}, {contract.face.size} × {contract.face.size} faces found by {contract.detector.name}. "
+        f"On test people: {', '.join(figures) or 'no figures'}. A video is manipulated from {threshold.value:.3f} on "
+        f"({threshold.chosen_by}).",
+    )
 
 
 def _keep_with_the_run(workspace: Workspace, contract: ModelContract, digest: str) -> None:
@@ -278,7 +305,7 @@ def rollback_model(
     event = Event(action="rollback", version=previous, at=history.now(), by=history.who(), reason=reason)
     versions.put_into_production(client, name, event)
     told = f"by {event.by} at {event.at}: {reason}"
-    client.set_model_version_tag(name, str(current.version), "rolled_back", told)
+    client.set_model_version_tag(name, str(current.version), versions.ROLLED_BACK_TAG, told)
     client.set_model_version_tag(name, previous, "restored", told)
     versions.record_decision(workspace, {**event.model_dump(), "model": name, "instead_of": str(current.version)})
     return StageReport(
