@@ -141,7 +141,7 @@ def draw_calibration(
     axes.plot(mean, share, color=ORIGINAL, linewidth=1.2, alpha=0.5)
     axes.scatter(mean, share, s=sizes, color=ORIGINAL, alpha=0.85, linewidths=0, label="videos by score", zorder=3)
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal")
-    legend = _legend(axes, loc="upper left")
+    legend = _legend(axes, **BELOW, ncols=2)
     legend.legend_handles[-1].set_sizes([36])
     return figure
 
