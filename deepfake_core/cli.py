@@ -9,6 +9,7 @@ Commands import the stage they call when they are called: ``deepfake --help`` lo
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -521,8 +522,8 @@ def _next_steps(space: Workspace, settings: Config) -> Iterator[tuple[str, str]]
         if page.exists():
             yield what, str(page)
     uri = public_uri(tracking_uri(space, config=settings.tracking))
-    yield "runs and models", f"mlflow ui --backend-store-uri {uri}"
-    yield "score a video", f"deepfake score VIDEO --workspace {space.root} --output scores.csv"
+    yield "runs and models", f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    yield "score a video", f"deepfake score VIDEO --workspace {shlex.quote(str(space.root))} --output scores.csv"
 
 
 if __name__ == "__main__":
