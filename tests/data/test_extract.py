@@ -1,12 +1,15 @@
 """Extraction: every sampled frame is a row, finished work is kept, and a bad video costs itself."""
 
+import contextlib
 import hashlib
+import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -162,30 +165,96 @@ def test_shards_that_were_not_done_are_missed(videos):
         extract_shard(videos, config=CONFIG, video_ids=["nobody"])
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(videos, finished):
+# Imports the libraries once; then every line, the path of a workspace, is a process of its own that extracts its faces.
+EXTRACTOR = """
+import os, sys
+from pathlib import Path
+from deepfake_core.config import ExtractConfig
+from deepfake_core.data.extract import extract_faces
+from deepfake_core.workspace import Workspace
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        extract_faces(Workspace.open(Path(line.strip())), config=ExtractConfig.model_validate_json(sys.argv[1]))
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+UNIFORM_KILLS, KILLS_INSIDE_WRITES = 20, 5
+
+
+class Extractor:
+    """Extracts faces in processes that may be killed."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+
+    def start(self, workspace) -> int:
+        """Start extracting; return the process id."""
+        self.process.stdin.write(f"{workspace.root}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def finish(self) -> int:
+        """Wait for the end; return the status: 0 or the signal."""
+        return int(self.process.stdout.readline())
+
+    def kill(self, child: int) -> None:
+        """Kill a process that may already have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        self.finish()
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    command = [sys.executable, "-c", EXTRACTOR, CONFIG.model_dump_json()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Extractor(process)
+        process.stdin.close()
+
+
+def half_written(workspace) -> list[Path]:
+    return list(workspace.root.rglob(f"{files.TEMPORARY_PREFIX}*.parquet"))
+
+
+def forget_faces(workspace) -> None:
+    """Bring a workspace back to where nothing was extracted."""
+    shutil.rmtree(workspace.faces, ignore_errors=True)
+    for path in (workspace.extractions_table, workspace.faces_index, *workspace.receipts.glob("extract.*")):
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_at_twenty_moments_and_inside_writes_it_ends_with_the_same_bytes(videos, finished, extractor):
     undisturbed = snapshot(finished)
-    program = (
-        "from pathlib import Path\n"
-        "from deepfake_core.config import ExtractConfig\n"
-        "from deepfake_core.data.extract import extract_faces\n"
-        "from deepfake_core.workspace import Workspace\n"
-        f"config = ExtractConfig.model_validate_json({CONFIG.model_dump_json()!r})\n"
-        f"extract_faces(Workspace.open(Path({str(videos.root)!r})), config=config)\n"
-    )
+    extractor.start(videos)
+    began = time.monotonic()
+    assert extractor.finish() == 0
+    duration = time.monotonic() - began
+    moments = [duration * (moment + 0.5) / UNIFORM_KILLS for moment in range(UNIFORM_KILLS)]
 
-    running = subprocess.Popen([sys.executable, "-c", program])
-    end = time.monotonic() + 60
-    while not times(videos) and time.monotonic() < end:
-        time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    (videos.faces / f"{files.TEMPORARY_PREFIX}half.parquet").write_bytes(b"half written")
-    kept = times(videos)
-    extract_faces(videos, config=CONFIG)
+    inside = 0
+    for moment in [*moments, *[None] * KILLS_INSIDE_WRITES]:
+        forget_faces(videos)
+        child = extractor.start(videos)
+        if moment is None:
+            end = time.monotonic() + 60
+            while not half_written(videos) and time.monotonic() < end:
+                pass
+        else:
+            time.sleep(moment)
+        extractor.kill(child)
+        inside += bool(half_written(videos))
+        kept = times(videos)
+        extractor.start(videos)
 
-    assert snapshot(videos) == undisturbed
-    assert 1 <= len(kept) < 8
-    assert kept.items() <= times(videos).items()
+        assert extractor.finish() == 0
+        assert snapshot(videos) == undisturbed
+        assert kept.items() <= times(videos).items()
+
+    assert inside >= KILLS_INSIDE_WRITES
 
 
 def test_a_change_makes_again_exactly_what_it_touches(extracted):
