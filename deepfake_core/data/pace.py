@@ -30,11 +30,6 @@ class Pace:
             while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW_SECONDS:
                 self._seen.popleft()
 
-    def expect(self, count: float) -> None:
-        """Correct how many bytes are expected from now on."""
-        with self._lock:
-            self._expected = self.total + count
-
     def rate(self) -> float:
         """Return the bytes a second of the last half minute."""
         with self._lock:
