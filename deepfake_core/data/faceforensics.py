@@ -95,39 +95,38 @@ def open_fetcher(config: DownloadConfig) -> Iterator[Fetcher]:
 def read_names(fetcher: Fetcher, root: Path, *, datasets: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """Return the names of the videos of each set, and remarks.
 
-    The lists are kept at ``misc/`` below ``root``; they serve when no server answers.
+    Each list is asked for once. The lists are kept at ``misc/`` below ``root``; they serve when no server answers.
 
     Raises:
         DownloadError: no server gives a list, or a list holds what is no name of a video.
     """
-    notes: list[str] = []
-    names: dict[str, list[str]] = {}
-    for dataset in datasets:
-        source = ACTORS if dataset in ACTORS_KEYS else PAIRS
-        values, note = _read_list(fetcher, root, source)
-        notes += [note] if note and note not in notes else []
-        names[dataset] = list(dict.fromkeys(_names(values, VIDEO_SETS[dataset], source)))
-    return names, notes
+    sources = {dataset: ACTORS if dataset in ACTORS_KEYS else PAIRS for dataset in datasets}
+    lists = {source: _read_list(fetcher, root, source) for source in dict.fromkeys(sources.values())}
+    names = {
+        dataset: list(dict.fromkeys(_names(lists[source][0], VIDEO_SETS[dataset], source)))
+        for dataset, source in sources.items()
+    }
+    return names, [note for _, note in lists.values() if note]
 
 
 def _read_list(fetcher: Fetcher, root: Path, source: str) -> tuple[Any, str]:
-    path, note = root / source, ""
+    path = root / source
     fresh = path.with_name(f".{path.name}.new")
     try:
         fetcher.fetch(source, fresh)
-        fresh.replace(path)
+        values = files.read_json(fresh)
     except (NotOnServer, TransferBroken) as error:
         if not path.exists():
             asked = ", ".join(fetcher.servers.bases)
             message = f"no server gives {source} (asked: {asked}): {error}. Try again later, or give another --server."
             raise DownloadError(message) from error
-        note = f"no server gives {source} now ({error}); the one of an earlier run is used"
-    try:
-        return files.read_json(path), note
+        return files.read_json(path), f"no server gives {source} now ({error}); the one of an earlier run is used"
     except ValueError as error:
-        path.unlink()
+        fresh.unlink()
         message = f"{source} of the server is no JSON: {error}. Is this a FaceForensics++ server?"
         raise DownloadError(message) from error
+    fresh.replace(path)
+    return values, ""
 
 
 def _names(values: Any, video_set: VideoSet, source: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import defaultdict
 
 import pytest
 
@@ -57,6 +58,7 @@ def test_a_whole_download_is_verified_and_found_by_the_next_run(space, server, c
     assert (row["target"], row["source"], row["label"], row["width"], row["frames"]) == ("183", "253", 1, 96, 5)
     assert row["path"] == "videos/manipulated_sequences/Deepfakes/c40/videos/183_253.mp4"
 
+    assert sorted(server.fetched()) == sorted(server.content)
     asked = len(server.requests)
     assert download_videos(space, config=config_of(server)).outcome == "found"
     assert len(server.requests) == asked
@@ -128,6 +130,19 @@ def test_the_file_lists_of_an_earlier_run_serve_while_the_server_is_down(space, 
 
     assert report.failed == 0
     assert any("filelist.json" in note and "earlier run" in note for note in report.notes)
+
+
+def test_a_page_in_place_of_the_list_is_refused_and_costs_no_list_of_an_earlier_run(space, server, config_of):
+    server.faults[f"{ORIGINALS}/183.mp4"] = ["always 404"]
+    download_videos(space, config=config_of(server))
+    server.faults = defaultdict(list, {"/v3/misc/filelist.json": ["garbage", "always 503"]})
+    with pytest.raises(DownloadError, match="no JSON"):
+        download_videos(space, config=config_of(server))
+
+    report = download_videos(space, config=config_of(server))
+
+    assert report.failed == 0
+    assert any("earlier run" in note for note in report.notes)
 
 
 def test_a_file_damaged_on_disk_is_fetched_again(space, server, config_of):
