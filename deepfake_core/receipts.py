@@ -165,8 +165,7 @@ class Work:
             self.fingerprint = fingerprint_of(
                 inputs=self.inputs, config=self.config_values, schema_version=self.stage.schema
             )
-        notes = (f"made again: {self.why}", *report.notes) if self.why else report.notes
-        report = report.model_copy(update={"seconds": time.monotonic() - self.began, "notes": notes})
+        report = report.model_copy(update={"seconds": time.monotonic() - self.began})
         receipt = Receipt(
             stage=self.stage.name,
             fingerprint=self.fingerprint,
@@ -179,7 +178,8 @@ class Work:
         )
         files.write_json(_receipt_path(self.workspace, self.stage.name), receipt.model_dump(mode="json"))
         _started_path(self.workspace, self.stage.name).unlink(missing_ok=True)
-        return report
+        # Told once, not kept: a later run that finds this work makes nothing again.
+        return report.model_copy(update={"notes": (f"made again: {self.why}", *report.notes)}) if self.why else report
 
 
 @contextmanager

@@ -43,6 +43,8 @@ def test_a_changed_configuration_makes_the_stage_again_and_says_what_changed(wor
     assert again.outcome == "done"
     assert "num_videos None → 3" in again.notes[0]
     assert workspace.videos_table.read_text() == "b"
+    found = make(workspace, "download", workspace.videos_table, "c", config=DownloadConfig(num_videos=3))
+    assert (found.outcome, found.notes) == ("found", ())
 
 
 def test_a_stage_before_its_inputs_is_refused(workspace: Workspace):
