@@ -9,26 +9,25 @@ Commands import the stage they call when they are called: ``deepfake --help`` lo
 
 import json
 import os
-import shlex
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from deepfake_core import console, pipeline, receipts
-from deepfake_core.config import Config, load_config
-from deepfake_core.errors import ConfigError, DeepfakeError
-from deepfake_core.progress import Progress
-from deepfake_core.report import StageReport
+from deepfake_core.command import (
+    effective_config,
+    finish,
+    guarded,
+    model_to_score_with,
+    open_for_stage,
+    run_all,
+    with_progress,
+)
+from deepfake_core.config import load_config
 from deepfake_core.resources import configs_folder
 from deepfake_core.workspace import Workspace
-
-SOME_INPUTS_FAILED = 4
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="deepfake",
@@ -55,19 +54,6 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the StageReport as JSON on stdout, and nothing else.")]
 DEFAULT_WORKSPACE = Path("workspace")
 
-_EXTRA_OF = {
-    "great_expectations": "train",
-    "matplotlib": "train",
-    "mlflow": "registry",
-    "networkx": "train",
-    "pandas": "train",
-    "prefect": "flows",
-    "sklearn": "train",
-    "tensorflow": "train",
-    "tf2onnx": "train",
-    "ultralytics": "yolo",
-}
-
 
 @app.callback(invoke_without_command=True)
 def _deepfake(
@@ -86,8 +72,8 @@ def demo(
 
     Example: deepfake demo --workspace workspace
     """
-    with _guarded(as_json):
-        _run_all(workspace, configs_folder() / "demo.yaml", overrides, as_json=as_json, title="deepfake demo")
+    with guarded(as_json):
+        run_all(workspace, configs_folder() / "demo.yaml", overrides, as_json=as_json, title="deepfake demo")
 
 
 @app.command(rich_help_panel=WHOLE)
@@ -101,8 +87,8 @@ def run(
 
     Example: deepfake run --config deploy/configs/real-sample.yaml --workspace workspace
     """
-    with _guarded(as_json):
-        _run_all(workspace, config, overrides, as_json=as_json, title="deepfake run")
+    with guarded(as_json):
+        run_all(workspace, config, overrides, as_json=as_json, title="deepfake run")
 
 
 @app.command(rich_help_panel=WHOLE)
@@ -116,9 +102,9 @@ def status(
 
     Example: deepfake status --workspace workspace
     """
-    with _guarded(as_json):
+    with guarded(as_json):
         space = Workspace.existing(workspace)
-        settings = _settings(space, config, overrides, remember=False)
+        settings = effective_config(space, config, overrides)
         states = [
             receipts.state_of(space, name, config=settings.section(name)) for name in pipeline.stage_names(settings)
         ]
@@ -137,8 +123,8 @@ def config(
 
     Example: deepfake config --config deploy/configs/demo.yaml --set train.epochs=3
     """
-    with _guarded(False):
-        settings = _settings(Workspace(workspace), config, overrides, remember=False)
+    with guarded(False):
+        settings = effective_config(Workspace(workspace), config, overrides)
         console.write_stdout(settings.to_yaml().rstrip())
 
 
@@ -153,11 +139,11 @@ def sample_data(
 
     Example: deepfake sample-data videos --set sample.identities=12
     """
-    with _guarded(as_json):
+    with guarded(as_json):
         from deepfake_core.sample import generate_sample
 
         settings = load_config(config, overrides or ())
-        _finish(_with_progress(lambda bars: generate_sample(directory, config=settings.sample, progress=bars)), as_json)
+        finish(with_progress(lambda bars: generate_sample(directory, config=settings.sample, progress=bars)), as_json)
 
 
 def _stage_command(name: str, summary: str) -> None:
@@ -169,9 +155,9 @@ def _stage_command(name: str, summary: str) -> None:
         overrides: SetOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        with _guarded(as_json):
-            space, settings = _opened(workspace, config, overrides, stage=name)
-            _finish(_with_progress(lambda bars: pipeline.run_stage(name, space, settings, progress=bars)), as_json)
+        with guarded(as_json):
+            space, settings = open_for_stage(workspace, config, overrides, stage=name)
+            finish(with_progress(lambda bars: pipeline.run_stage(name, space, settings, progress=bars)), as_json)
 
     example = f"Example: deepfake {name} --config deploy/configs/demo.yaml --workspace workspace"
     command.__doc__ = f"{summary}\n\n{example}"
@@ -194,16 +180,16 @@ def download(
 
     Example: deepfake download --config deploy/configs/production.yaml --accept-terms
     """
-    with _guarded(as_json):
+    with guarded(as_json):
         given = [*(overrides or ())]
         given += [f"download.server_url={json.dumps(server)}"] if server else []
         given += [f"download.num_videos={num_videos}"] if num_videos else []
-        space, settings = _opened(workspace, config, given, stage="download")
+        space, settings = open_for_stage(workspace, config, given, stage="download")
         if accept_terms:
             from deepfake_core.data.download import accept_terms as accept
 
             accept(space)
-        _finish(_with_progress(lambda bars: pipeline.run_stage("download", space, settings, progress=bars)), as_json)
+        finish(with_progress(lambda bars: pipeline.run_stage("download", space, settings, progress=bars)), as_json)
 
 
 _stage_command("split", "Give whole groups of people to train, val and test.")
@@ -223,14 +209,14 @@ def extract(
 
     Example: deepfake extract --workspace workspace --export-images crops
     """
-    with _guarded(as_json):
-        space, settings = _opened(workspace, config, overrides, stage="extract")
-        report = _with_progress(lambda bars: pipeline.run_stage("extract", space, settings, progress=bars))
+    with guarded(as_json):
+        space, settings = open_for_stage(workspace, config, overrides, stage="extract")
+        report = with_progress(lambda bars: pipeline.run_stage("extract", space, settings, progress=bars))
         if export_images:
             from deepfake_core.data.extract import export_images as export
 
-            _with_progress(lambda bars: export(space, export_images, progress=bars))
-        _finish(report, as_json)
+            with_progress(lambda bars: export(space, export_images, progress=bars))
+        finish(report, as_json)
 
 
 _stage_command("validate", "Hold the data against the Great Expectations suites; refuse what must not be trained on.")
@@ -250,14 +236,14 @@ def records(
 
     Example: deepfake records --workspace workspace --verify
     """
-    with _guarded(as_json):
-        space, settings = _opened(workspace, config, overrides, stage="records")
-        report = _with_progress(lambda bars: pipeline.run_stage("records", space, settings, progress=bars))
+    with guarded(as_json):
+        space, settings = open_for_stage(workspace, config, overrides, stage="records")
+        report = with_progress(lambda bars: pipeline.run_stage("records", space, settings, progress=bars))
         if verify:
             from deepfake_core.data.records import verify_records
 
-            report = _with_progress(lambda bars: verify_records(space, progress=bars))
-        _finish(report, as_json)
+            report = with_progress(lambda bars: verify_records(space, progress=bars))
+        finish(report, as_json)
 
 
 _stage_command("train", "Train the Xception; the best epoch is chosen on validation.")
@@ -280,11 +266,11 @@ def promote(
 
     Example: deepfake promote --workspace workspace --reason "more NeuralTextures data"
     """
-    with _guarded(as_json):
+    with guarded(as_json):
         from deepfake_core.serving.gate import promote_model
 
-        space, settings = _opened(workspace, config, overrides, stage="promote")
-        report = _with_progress(
+        space, settings = open_for_stage(workspace, config, overrides, stage="promote")
+        report = with_progress(
             lambda bars: promote_model(
                 space,
                 config=settings.promote,
@@ -296,7 +282,7 @@ def promote(
                 progress=bars,
             )
         )
-        _finish(report, as_json)
+        finish(report, as_json)
 
 
 @app.command(rich_help_panel=MODELS)
@@ -322,16 +308,16 @@ def score(
 
     Example: deepfake score incoming/ --output verdicts.csv
     """
-    with _guarded(as_json):
+    with guarded(as_json):
         from deepfake_core.serving.score import score_videos
 
         given = [*(overrides or ())]
         given += [f"score.device={device}"] if device else []
         given += [f"score.weights={json.dumps(str(weights))}"] if weights else []
         space = Workspace.open(workspace)
-        settings = _settings(space, config, given, remember=False)
-        onnx, name, version = _model_of(space, settings, model)
-        report = _with_progress(
+        settings = effective_config(space, config, given)
+        onnx, name, version = model_to_score_with(space, settings, model)
+        report = with_progress(
             lambda bars: score_videos(
                 paths,
                 model=onnx,
@@ -343,7 +329,7 @@ def score(
                 progress=bars,
             )
         )
-        _finish(report, as_json)
+        finish(report, as_json)
 
 
 @app.command(rich_help_panel=MODELS)
@@ -354,11 +340,11 @@ def models(
 
     Example: deepfake models --workspace workspace
     """
-    with _guarded(as_json):
+    with guarded(as_json):
         from deepfake_core.serving.registry import list_models
 
         space = Workspace.existing(workspace)
-        settings = _settings(space, config, None, remember=False)
+        settings = effective_config(space, config, None)
         rows = list_models(space, config=settings.register_, tracking=settings.tracking)
         if as_json:
             console.write_stdout(json.dumps(rows, indent=2, default=str))
@@ -377,12 +363,12 @@ def rollback(
 
     Example: deepfake rollback --workspace workspace --reason "false alarms on interviews"
     """
-    with _guarded(as_json):
+    with guarded(as_json):
         from deepfake_core.serving.registry import rollback_model
 
         space = Workspace.existing(workspace)
-        settings = _settings(space, config, None, remember=False)
-        _finish(rollback_model(space, config=settings.register_, tracking=settings.tracking, reason=reason), as_json)
+        settings = effective_config(space, config, None)
+        finish(rollback_model(space, config=settings.register_, tracking=settings.tracking, reason=reason), as_json)
 
 
 def main() -> None:
@@ -403,127 +389,6 @@ def _calm_the_libraries() -> None:
         "YOLO_AUTOINSTALL": "false",
     }.items():
         os.environ.setdefault(name, value)
-
-
-@contextmanager
-def _guarded(as_json: bool) -> Iterator[None]:
-    """Turn deliberate errors into one message and the exit code of their class."""
-    try:
-        yield
-    except DeepfakeError as error:
-        _show_failure(str(error), type(error).__name__, as_json)
-        raise typer.Exit(error.exit_code) from error
-    except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        message = f"this command needs {error.name}, which the extra '{extra}' brings: "
-        _show_failure(message + f"pip install 'deepfake-platform[{extra}]'", "MissingExtra", as_json)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt:
-        _show_failure("interrupted; run the same command again to go on where it stopped.", "Interrupted", as_json)
-        raise typer.Exit(INTERRUPTED) from None
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        message = f"{place}{error.strerror or error}. Nothing finished is lost: mend it and run the same command again."
-        _show_failure(message, type(error).__name__, as_json)
-        raise typer.Exit(1) from error
-
-
-def _show_failure(message: str, kind: str, as_json: bool) -> None:
-    console.show_error(message)
-    if as_json:
-        console.write_stdout(json.dumps({"error": kind, "message": message}))
-
-
-def _settings(space: Workspace, path: Path | None, overrides: list[str] | None, *, remember: bool) -> Config:
-    """Return the effective configuration: the given file, else what the workspace used last, else the defaults."""
-    if path is None and space.config_file.is_file():
-        path = space.config_file
-    settings = load_config(path, overrides or ())
-    if remember:
-        from deepfake_core import files
-
-        files.write_text(space.config_file, settings.to_yaml())
-    return settings
-
-
-def _opened(workspace: Path, path: Path | None, overrides: list[str] | None, *, stage: str) -> tuple[Workspace, Config]:
-    """Open the workspace for one stage, and refuse inputs that were made under another configuration."""
-    space = Workspace.open(workspace)
-    settings = _settings(space, path, overrides, remember=True)
-    from deepfake_core.stages import stage_named
-
-    for read in stage_named(stage).reads:
-        receipts.require_done(space, read, config=settings.section(read))
-    return space, settings
-
-
-def _model_of(space: Workspace, settings: Config, model: str | None) -> tuple[Path, str | None, str | None]:
-    if model is not None and not model.startswith("models:"):
-        path = Path(model)
-        if path.suffix != ".onnx":
-            message = f"--model takes a registry URI (models:/name@alias) or an .onnx file. Received: {model!r}"
-            raise ConfigError(message)
-        return path, None, None
-    from deepfake_core.serving.registry import resolve_model
-
-    found = resolve_model(space, uri=model, config=settings.register_, tracking=settings.tracking)
-    return found.path, found.name, found.version
-
-
-def _with_progress(work: Callable[[Progress], StageReport]) -> StageReport:
-    with console.progress_bars() as bars:
-        return work(bars)
-
-
-def _finish(report: StageReport, as_json: bool) -> None:
-    console.show_stage_line(report)
-    if as_json:
-        console.write_stdout(json.dumps(report.to_json(), indent=2))
-    else:
-        console.show_report(report)
-    if report.failed:
-        raise typer.Exit(SOME_INPUTS_FAILED)
-
-
-def _run_all(workspace: Path, path: Path | None, overrides: list[str] | None, *, as_json: bool, title: str) -> None:
-    began = time.monotonic()
-    space = Workspace.open(workspace)
-    settings = _settings(space, path, overrides, remember=True)
-    reports: list[StageReport] = []
-    with console.progress_bars() as bars:
-        for report in pipeline.run_pipeline(space, settings, progress=bars):
-            console.show_stage_line(report)
-            reports.append(report)
-    seconds = time.monotonic() - began
-    if as_json:
-        rows: dict[str, Any] = {"seconds": seconds, "stages": [report.to_json() for report in reports]}
-        console.write_stdout(json.dumps(rows, indent=2))
-    else:
-        console.show_summary(reports, title=title, seconds=seconds, next_steps=_next_steps(space, settings))
-    if any(report.failed for report in reports):
-        raise typer.Exit(SOME_INPUTS_FAILED)
-
-
-def _next_steps(space: Workspace, settings: Config) -> Iterator[tuple[str, str]]:
-    from deepfake_core.serving.registry import resolve_model
-    from deepfake_core.tracking import public_uri, tracking_uri
-
-    found = resolve_model(space, uri=None, config=settings.register_, tracking=settings.tracking)
-    yield "in production", f"{found.name} version {found.version}"
-    for what, page in (
-        ("data quality", space.quality_report),
-        ("split and leaks", space.leak_report),
-        ("evaluation", space.evaluation / "index.html"),
-        ("promotions", space.promotions),
-        ("scores", space.scores / "scores.parquet"),
-    ):
-        if page.exists():
-            yield what, str(page)
-    uri = public_uri(tracking_uri(space, config=settings.tracking))
-    yield "runs and models", f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-    yield "score a video", f"deepfake score VIDEO --workspace {shlex.quote(str(space.root))} --output scores.csv"
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_status_of_a_new_workspace_shows_every_stage_as_missing(tmp_path: Path):
 
 
 def test_the_workspace_remembers_the_configuration_of_its_last_command(tmp_path: Path):
-    deepfake("split", "--workspace", tmp_path / "w", "--set", "train.epochs=3")
+    deepfake("download", "--workspace", tmp_path / "w", "--set", "train.epochs=3")
 
     shown = deepfake("config", "--workspace", tmp_path / "w", "--set", "seed=7")
 
@@ -81,3 +81,9 @@ def test_scoring_refuses_what_is_neither_a_registry_uri_nor_an_onnx_file(tmp_pat
 
     assert ended.exit_code == 2
     assert "an .onnx file" in ended.stderr
+
+
+def test_a_refused_override_is_not_remembered(tmp_path: Path):
+    deepfake("split", "--workspace", tmp_path / "w", "--set", "seed=7")
+
+    assert "seed: 42" in deepfake("config", "--workspace", tmp_path / "w").stdout
