@@ -7,6 +7,7 @@ about a second. Nothing here judges; the suites in ``expectations/`` do.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -228,14 +229,19 @@ def _find_duplicates(videos: pd.DataFrame) -> None:
     known = videos[(videos["status"] == "ok") & videos["sha256"].notna()]
     for _, same in known[known.duplicated("sha256", keep=False)].groupby("sha256", sort=True):
         twins = list(same[["video_id", "label", "split"]].itertuples(index=False, name=None))
-        for video_id, *standing in twins:
+        for video_id, label, split in twins:
             others = [twin for twin in twins if twin[0] != video_id]
-            at_odds = [twin for twin in others if list(twin[1:]) != standing]
+            at_odds = [name for name, *about in others if about[0] != label or _two_splits(about[1], split)]
             duplicate_of[video_id] = others[0][0]
             if at_odds:
-                contradicted_by[video_id] = at_odds[0][0]
+                contradicted_by[video_id] = at_odds[0]
     videos["duplicate_of"] = videos["video_id"].map(duplicate_of).astype(object)
     videos["contradicted_by"] = videos["video_id"].map(contradicted_by).astype(object)
+
+
+def _two_splits(one: Any, other: Any) -> bool:
+    """Say whether two videos stand in different splits; one that stands in none leaks nowhere."""
+    return bool(pd.notna(one) and pd.notna(other) and one != other)
 
 
 def _per_group(videos: pd.DataFrame) -> pd.DataFrame:

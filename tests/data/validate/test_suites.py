@@ -147,6 +147,20 @@ def test_one_content_in_two_splits_is_refused(dataset):
     assert "No content stands under two labels or in two splits" in refused(dataset.checks())
 
 
+def test_one_content_in_a_split_and_in_none_leaks_nowhere(dataset):
+    for row in dataset.videos:
+        if row["target"] in {"001", "002"}:
+            dataset.drop("splits", row["video_id"])
+    twin = next(row["video_id"] for row in dataset.videos if row["target"] == "001" and row["method"] == "Deepfakes")
+    other = dataset.rows_of("videos", "ffpp/Deepfakes/c23/005_006")[0]
+    dataset.rows_of("videos", twin)[0]["sha256"] = other["sha256"]
+
+    checks = dataset.checks()
+
+    assert "No content comes twice" in failed(checks)
+    assert "No content stands under two labels or in two splits" not in failed(checks)
+
+
 def test_one_content_twice_on_the_same_side_is_a_warning(dataset):
     dataset.rows_of("videos", FAKE)[0]["sha256"] = dataset.rows_of("videos", "ffpp/FaceSwap/c23/001_002")[0]["sha256"]
 
