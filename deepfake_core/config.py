@@ -130,7 +130,7 @@ class SplitConfig(Section):
     """Who is trained on, who is validated on, who is tested on.
 
     Attributes:
-        mode: ``official``: the published lists; ``ratio``: whole groups at random.
+        mode: ``official``: the published lists, and nobody else; ``ratio``: whole groups at random.
         lists: folder or URL of ``train.json``, ``val.json`` and ``test.json`` (``official``);
             null: ``splits/`` below the videos' source.
         youtube_ids: file of the YouTube-id table: two originals from one video are one group in ``ratio`` mode, and a
