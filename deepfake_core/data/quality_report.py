@@ -192,6 +192,7 @@ def _samples(workspace: Workspace, videos: pd.DataFrame) -> list[tuple[str, list
     for method in _methods(videos):
         some = videos[(videos["method"] == method) & (videos["faces"] > 0)].drop_duplicates(["dataset", "target"])
         some = some.iloc[:: max(1, len(some) // SHOWN)].head(SHOWN)
-        places = [Place(row["video_id"], remark=str(row["split"])) for row in some.to_dict("records")]
+        remarks = some["split"].fillna("in no split")
+        places = [Place(name, remark=remark) for name, remark in zip(some["video_id"], remarks, strict=True)]
         rows.append((method, _pictures(workspace, places)))
     return [(method, pictures) for method, pictures in rows if pictures]

@@ -43,6 +43,17 @@ def test_a_passing_page_says_so_and_shows_faces_of_every_method(page):
     assert html.count("<svg") == 1, "only the sharpness differs from face to face"
 
 
+def test_people_whom_no_split_uses_are_shown_as_such(page, dataset):
+    for row in dataset.videos:
+        if row["target"] in {"001", "002"}:
+            dataset.drop("splits", row["video_id"])
+
+    html = page()
+
+    assert "in no split" in html
+    assert ">nan<" not in html
+
+
 def test_the_page_asks_nothing_of_anybody(page):
     html = page()
 
