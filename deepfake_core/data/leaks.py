@@ -215,5 +215,6 @@ def _shared(shared: Mapping[str, Sequence[str]], by_group: Mapping[str, str], gr
     found = []
     for youtube_id, people in shared.items():
         sides = {name: by_group.get(groups.of[name]) for name in people}
-        found.append(SharedVideo(youtube_id=youtube_id, people=sides, collision=len(set(sides.values())) > 1))
+        apart = len(set(sides.values()) - {None}) > 1
+        found.append(SharedVideo(youtube_id=youtube_id, people=sides, collision=apart))
     return sorted(found, key=lambda video: (not video.collision, min(video.people)))
