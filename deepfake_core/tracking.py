@@ -40,7 +40,7 @@ _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "Deepfake detectors, a run a training: its data, curves, evaluation and promotions.",
 }
-"""Opens MLflow's pages for training models rather than those for language models."""
+"""That these are trainings and no language models, and what they are for; seen above the list of runs."""
 
 
 def tracking_uri(workspace: Workspace, *, config: TrackingConfig) -> str:

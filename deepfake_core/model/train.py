@@ -210,9 +210,9 @@ def _describe(record: TrainingRecord, index: RecordsIndex) -> str:
     best = record.history[record.best_epoch - 1]
     train, val = index.split("train"), index.split("val")
     return (
-        f"**{record.architecture}**, trained on {train.faces:,} faces of {len(train.groups)} groups of people; "
-        f"{val.faces:,} faces of {len(val.groups)} other groups chose epoch {record.best_epoch} of {record.epochs} "
-        f"(loss {best.val_loss:.4f}, AUC {best.val_auc:.4f}). Seed {record.seed}, data set "
+        f"**{record.architecture}**, trained on {train.faces:,} faces (groups of people: {len(train.groups)}). Epoch "
+        f"{record.best_epoch} of {record.epochs} was the best on {val.faces:,} faces of other people (groups: "
+        f"{len(val.groups)}): loss {best.val_loss:.4f}, AUC {best.val_auc:.4f}. Seed {record.seed}, data set "
         f"`{record.dataset_digest[:12]}`.\n\nLook at `data/faces.png`, `plots/history.png` and, once evaluated, "
         "`evaluation/index.html`."
     )

@@ -77,10 +77,10 @@ def make_records(root: Path) -> Workspace:
             ("Deepfakes", f"{first}_{second}"),
             ("FaceSwap", f"{second}_{first}"),
         ):
-            video_id = f"ff/{method}/c23/{name}"
+            video_id = f"ffpp/{method}/c23/{name}"
             label = int(method != "original")
             videos.append(
-                {"video_id": video_id, "path": f"videos/{video_id}.mp4", "dataset": "ff", "method": method,
+                {"video_id": video_id, "path": f"videos/{video_id}.mp4", "dataset": "ffpp", "method": method,
                  "compression": "c23", "name": name, "target": name[:3], "label": label, "status": "ok"}
             )  # fmt: skip
             splits.append({"video_id": video_id, "group": group, "split": split})

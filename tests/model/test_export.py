@@ -1,5 +1,8 @@
 """An exported model says the same as the trained one, and carries what a scorer must know."""
 
+import shutil
+
+import keras
 import mlflow
 import numpy as np
 import onnx
@@ -15,12 +18,22 @@ from deepfake_core.model import export
 from deepfake_core.model.export import export_model
 from deepfake_core.model.onnx_graph import OnnxLogits, convert_to_onnx
 from deepfake_core.model.training_record import read_training_record
+from deepfake_core.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def exported_once(trained_once, track, tmp_path_factory):
+    workspace = Workspace(tmp_path_factory.mktemp("exported") / "workspace")
+    shutil.copytree(trained_once.root, workspace.root)
+    export_model(workspace, config=ExportConfig(), tracking=track(workspace))
+    return workspace
 
 
 @pytest.fixture
-def one_export(trained, track):
-    export_model(trained, config=ExportConfig(), tracking=track(trained))
-    return trained
+def one_export(exported_once, tmp_path):
+    """Return a workspace in which the model was exported."""
+    shutil.copytree(exported_once.root, tmp_path / "exported")
+    return Workspace.existing(tmp_path / "exported")
 
 
 def test_the_contract_tells_scoring_what_training_knew(one_export, track):
@@ -35,6 +48,7 @@ def test_the_contract_tells_scoring_what_training_knew(one_export, track):
     assert contract.frame_threshold.chosen_by == "Youden index on 16 validation faces"
     assert contract.video_threshold.chosen_by == "Youden index on 4 validation videos"
     assert (contract.training_groups, contract.test_groups) == (("000", "002", "004", "006"), ("008",))
+    assert contract.training_people == tuple(f"ffpp/{number:03d}" for number in range(8))
     assert contract.dataset_digest == record.dataset_digest
     assert contract.mlflow_run_id == record.run_id
     best = record.history[record.best_epoch - 1]
@@ -72,6 +86,15 @@ def test_the_same_training_gives_the_same_file_and_a_finished_export_is_found(on
 
     assert report.notes[0] == "made again: its output models/model.onnx is gone"
     assert one_export.onnx_model.read_bytes() == first
+
+
+def test_converting_leaves_nothing_on_the_terminal(trained, capfd):
+    model = keras.models.load_model(trained.keras_model, compile=False)
+    capfd.readouterr()
+
+    convert_to_onnx(model)
+
+    assert capfd.readouterr() == ("", "")
 
 
 def test_fixed_thresholds_and_votes_as_in_the_notebook(trained, track):

@@ -115,6 +115,8 @@ def test_the_run_shows_parameters_data_metrics_by_epoch_faces_and_reports(traine
     assert run.info.run_name == "tiny"
     assert run.data.params["train.learning_rate"] == str(tiny.learning_rate)
     assert run.data.params["detector.name"] == "haar"
+    assert "trained on 48 faces" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["git_commit"]
     for name in ("loss", "val_loss", "val_auc", "learning_rate", "images_per_second"):
         steps = [metric.step for metric in client.get_metric_history(run.info.run_id, name)]
         assert steps == list(range(1, tiny.epochs + 1)), name

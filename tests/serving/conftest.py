@@ -13,22 +13,33 @@ from deepfake_core.serving.session import Scorer
 from deepfake_core.workspace import Workspace
 
 
-@pytest.fixture
-def evaluated(exported_workspace: Callable[..., Workspace]) -> Callable[..., Workspace]:
-    """Return a function that makes a workspace whose model is evaluated, as ``exported_workspace`` does."""
+@pytest.fixture(scope="session")
+def evaluate_quickly() -> Callable[[Workspace], None]:
+    """Return a function that leaves in a workspace what ``evaluate`` leaves, but figures and page."""
     from deepfake_core.evaluation.measures import measure
     from deepfake_core.evaluation.predictions import list_test_videos, predict
 
-    def make(**values: Any) -> Workspace:
-        workspace = exported_workspace(**{"test_groups": 3, **values})
+    def evaluate(workspace: Workspace) -> None:
         config = EvaluateConfig(resamples=100)
         with open_stage(workspace, "evaluate", config=config) as work:
             scorer = Scorer.open(workspace.onnx_model)
-            videos = list_test_videos(workspace, contract=scorer.contract)
-            predictions = predict(workspace, scorer, videos)
+            predictions = predict(workspace, scorer, list_test_videos(workspace, contract=scorer.contract))
             results = measure(predictions, contract=scorer.contract, config=config)
             files.write_json(workspace.evaluation / "metrics.json", results)
             work.finish(StageReport(stage="evaluate"), outputs=[workspace.evaluation / "metrics.json"])
+
+    return evaluate
+
+
+@pytest.fixture
+def evaluated(
+    exported_workspace: Callable[..., Workspace], evaluate_quickly: Callable[[Workspace], None]
+) -> Callable[..., Workspace]:
+    """Return a function that makes a workspace whose model is evaluated, as ``exported_workspace`` does."""
+
+    def make(**values: Any) -> Workspace:
+        workspace = exported_workspace(**{"test_groups": 3, **values})
+        evaluate_quickly(workspace)
         return workspace
 
     return make

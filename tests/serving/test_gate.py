@@ -10,7 +10,7 @@ import pytest
 from deepfake_core import contract as contracts
 from deepfake_core import files, receipts, tables
 from deepfake_core.aggregation import sigmoid
-from deepfake_core.config import Config, EvaluateConfig, PromoteConfig, RegisterConfig
+from deepfake_core.config import Config, PromoteConfig, RegisterConfig
 from deepfake_core.errors import ConfigError, MissingInput, PromotionRefused, RegistryError
 from deepfake_core.report import StageReport
 from deepfake_core.serving import versions
@@ -210,26 +210,16 @@ def promote(evaluated, tracking_config):
 
 
 @pytest.fixture
-def export_another(write_tiny_model, tracking_config):
+def export_another(write_tiny_model, tracking_config, evaluate_quickly):
     """Return a function that exports, evaluates and registers another model in a workspace."""
-    from deepfake_core.evaluation.measures import measure
-    from deepfake_core.evaluation.predictions import list_test_videos, predict
-    from deepfake_core.serving.session import Scorer
 
     def export(workspace, **values):
         contract = contracts.read_contract(workspace.onnx_model)
         kept = {key: getattr(contract, key) for key in ("training_groups", "test_groups", "mlflow_run_id")}
         write_tiny_model(workspace.onnx_model, **{**kept, **values})
-        config = EvaluateConfig(resamples=100)
         with receipts.open_stage(workspace, "export", config=Config().export) as work:
             work.finish(StageReport(stage="export"), outputs=[workspace.onnx_model])
-        with receipts.open_stage(workspace, "evaluate", config=config) as work:
-            scorer = Scorer.open(workspace.onnx_model)
-            videos = list_test_videos(workspace, contract=scorer.contract)
-            table = predict(workspace, scorer, videos)
-            results = measure(table, contract=scorer.contract, config=config)
-            files.write_json(workspace.evaluation / "metrics.json", results)
-            work.finish(StageReport(stage="evaluate"), outputs=[workspace.evaluation / "metrics.json"])
+        evaluate_quickly(workspace)
         register_model(workspace, config=REGISTER, tracking=tracking_config)
 
     return export

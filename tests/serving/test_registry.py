@@ -41,6 +41,8 @@ def test_the_registry_stores_the_exported_bytes_and_says_what_they_are(registere
 
     assert version.tags["onnx_sha256"] == digest
     assert version.tags["purpose"] == "test"
+    assert "64 × 64 faces found by haar. On test people: video AUC 0." in version.description
+    assert "`deepfake score`" in client.get_registered_model(NAME).description
     assert version.tags["dataset_digest"] == "0" * 64
     assert 0.5 < float(version.tags["test_video_auc"]) <= 1.0
     assert version.run_id == files.read_json(registered.training_record)["run_id"]
