@@ -73,7 +73,8 @@ class Checkpoints:
             state = State.model_validate(files.read_json(self._state))
         except (FileNotFoundError, ValueError, ValidationError):
             return None
-        wanted = [self._weights(state.history[-1].epoch), self._weights(state.best_epoch)] if state.history else []
+        last = state.history[-1].epoch if state.history else 0
+        wanted = [self._weights(last), self._optimizer(last), self._weights(state.best_epoch)] if last else []
         whole = all(path.is_file() for path in wanted)
         return state if whole and state.fingerprint == fingerprint else None
 
