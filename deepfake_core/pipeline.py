@@ -1,7 +1,7 @@
 """The way of the data: every stage in order, with the parts of the configuration it takes.
 
 ``deepfake run``, ``deepfake demo`` and the flows share this list. A stage that is done under the same configuration
-is not even imported: a second run of finished work costs seconds.
+is not even imported, where that can be told from outside: a second run of finished work costs seconds.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,9 +14,9 @@ from deepfake_core.report import StageReport
 from deepfake_core.stages import STAGES
 from deepfake_core.workspace import Workspace
 
-READS_OUTSIDE = frozenset({"download", "split", "validate", "score"})
-"""Stages that read files outside the workspace (a source tree, split lists, suites): only they can tell whether
-those changed, so they are always asked."""
+ASKED_ALWAYS = frozenset({"download", "split", "extract", "validate", "score"})
+"""Stages that are asked even where their receipt says done, for only they can tell: they read files outside the
+workspace (a source tree, split lists, suites), or made files beside their tables, which may be lost (faces)."""
 
 
 def stage_names(config: Config) -> tuple[str, ...]:
@@ -62,13 +62,24 @@ def run_stage(name: str, workspace: Workspace, config: Config, *, progress: Prog
 
 
 def find_done(name: str, workspace: Workspace, config: Config) -> StageReport | None:
-    """Return the report of a stage that is done under this configuration and reads nothing outside, else None."""
-    if name in READS_OUTSIDE:
+    """Return the report of a stage that is done under this configuration, as far as can be told from here, else None.
+
+    It spares the import of the stage's libraries, such as TensorFlow's.
+    """
+    if name in ASKED_ALWAYS:
         return None
     standing = receipts.state_of(workspace, name, config=config.section(name))
     if standing.state != "done" or standing.receipt is None:
         return None
+    if name == "records" and not _records_are_whole(workspace):
+        return None
     return standing.receipt.report.model_copy(update={"outcome": "found", "seconds": 0.0})
+
+
+def _records_are_whole(workspace: Workspace) -> bool:
+    from deepfake_core.data.records_index import shards_are_whole
+
+    return shards_are_whole(workspace)
 
 
 def _sample(workspace: Workspace, config: Config, progress: Progress) -> StageReport:

@@ -25,13 +25,12 @@ from deepfake_core.data.records_index import (
     RecordsIndex,
     Shard,
     SplitRecords,
-    read_index,
-    refuse_damaged_shards,
+    shards_are_whole,
     write_index,
 )
 from deepfake_core.data.shards import Spill, Target, in_threads
 from deepfake_core.data.split import refuse_torn_groups
-from deepfake_core.errors import DeepfakeError, SplitError, WorkspaceError
+from deepfake_core.errors import SplitError, WorkspaceError
 from deepfake_core.progress import SILENT, Progress
 from deepfake_core.report import Cell, StageReport
 from deepfake_core.workspace import SPLITS, Workspace
@@ -61,7 +60,7 @@ def write_records(workspace: Workspace, *, config: RecordsConfig, progress: Prog
     """
     with receipts.open_stage(workspace, "records", config=config) as work:
         spill = Spill(workspace.records, fingerprint=work.fingerprint)
-        if work.found and _is_whole(workspace):
+        if work.found and shards_are_whole(workspace):
             spill.remove()
             return work.found
         splits = tables.read(workspace.splits_table, schema=tables.SPLITS)
@@ -112,16 +111,6 @@ def _list_targets(workspace: Workspace, shards: Sequence[int]) -> list[Target]:
         for number in range(count)
     ]
     return [Target(split, number, path, workspace.relative(path)) for split, number, path in paths]
-
-
-def _is_whole(workspace: Workspace) -> bool:
-    """Say whether all shards have their lengths, so that a lost or cut one is written again."""
-    try:
-        for name, part in read_index(workspace).splits.items():
-            refuse_damaged_shards(workspace, name, part)
-    except DeepfakeError:
-        return False
-    return True
 
 
 def _refuse_empty_splits(face_files: Sequence[FaceFile]) -> None:

@@ -140,6 +140,16 @@ def refuse_damaged_shards(workspace: Workspace, name: str, part: SplitRecords) -
             raise WorkspaceError(message)
 
 
+def shards_are_whole(workspace: Workspace) -> bool:
+    """Say whether index and shards are there and have their lengths, so that a lost or cut one is written again."""
+    try:
+        for name, part in read_index(workspace).splits.items():
+            refuse_damaged_shards(workspace, name, part)
+    except (MissingInput, WorkspaceError):
+        return False
+    return True
+
+
 def _damaged(workspace: Workspace, why: str) -> WorkspaceError:
     return WorkspaceError(
         f"{workspace.records_index} is damaged or of another version ({why}). "

@@ -42,3 +42,17 @@ def test_one_flipped_bit_ends_with_3_and_the_advice_mends_it(faces_workspace):
     workspace.records_index.unlink()
     assert deepfake_records(workspace, "--verify").exit_code == 0
     assert files.sha256_of_file(shard) == undamaged
+
+
+def test_a_lost_shard_is_written_again_and_whole_records_are_found(faces_workspace):
+    workspace = faces_workspace()
+    deepfake_records(workspace)
+    shard = workspace.resolve(read_index(workspace).splits["val"].shards[0].path)
+    whole = files.sha256_of_file(shard)
+    shard.unlink()
+
+    again = json.loads(deepfake_records(workspace, "--json").stdout)
+    found = json.loads(deepfake_records(workspace, "--json").stdout)
+
+    assert (again["outcome"], found["outcome"]) == ("done", "found")
+    assert files.sha256_of_file(shard) == whole
