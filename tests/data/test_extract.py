@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake_core import files, receipts, tables
-from deepfake_core.config import DetectorConfig, DownloadConfig, ExtractConfig, SampleConfig
+from deepfake_core.config import Config, DetectorConfig, DownloadConfig, ExtractConfig, SampleConfig
 from deepfake_core.data.extract import (
     collect_extraction,
     export_images,
@@ -27,6 +27,7 @@ from deepfake_core.data.extract import (
 )
 from deepfake_core.data.extraction import VideoJob, read_extraction, write_failure
 from deepfake_core.errors import DeepfakeError, MissingInput, WorkspaceError
+from deepfake_core.pipeline import run_stage
 from deepfake_core.report import StageReport
 from deepfake_core.sample import generate_sample
 from deepfake_core.specs import FaceSpec, SamplingSpec
@@ -291,12 +292,15 @@ def test_a_video_with_other_bytes_is_made_again_alone(extracted):
     assert remade == {f"sample/original/c23/{originals[1].stem}"}
 
 
-def test_a_lost_faces_file_is_made_again(extracted):
-    undisturbed = snapshot(extracted)
+def test_a_lost_faces_file_is_made_again_by_the_same_command(extracted):
+    before = snapshot(extracted)
     next(extracted.faces.rglob("*.parquet")).unlink()
 
-    assert extract_faces(extracted, config=CONFIG).outcome == "done"
-    assert snapshot(extracted) == undisturbed
+    report = run_stage("extract", extracted, Config(extract=CONFIG))
+
+    assert report.outcome == "done"
+    assert snapshot(extracted) == before
+    assert run_stage("extract", extracted, Config(extract=CONFIG)).outcome == "found"
 
 
 def test_bad_videos_are_rows_with_a_reason(videos):
