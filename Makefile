@@ -14,8 +14,9 @@ help: ## show the commands
 demo: $(VENV)/.installed-train ## run the whole way on the embedded data set
 	$(BIN)/deepfake demo --workspace $(WORKSPACE)
 
+# Whole files go to one process each, in their order: the files with few but long tests must not come last.
 test: $(VENV)/.installed-all ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-all ## check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .
