@@ -445,10 +445,15 @@ def test_a_writer_killed_at_twenty_moments_ends_with_the_same_bytes(faces_worksp
     undisturbed = bytes_in(workspace)
 
     half_written = 0
-    for moment in range(20):
+    for moment in [*(duration * (place + 0.5) / 15 for place in range(15)), *["inside a write"] * 5]:
         forget(workspace)
         child = writer.start(workspace)
-        time.sleep(duration * (moment + 0.5) / 20)
+        if moment == "inside a write":
+            deadline = time.monotonic() + 60
+            while not list(workspace.records.glob(".spill-*")) and time.monotonic() < deadline:
+                time.sleep(0.0002)
+        else:
+            time.sleep(moment)
         writer.kill(child)
         half_written += bool(list(workspace.records.glob(".spill-*")))
         writer.start(workspace)
