@@ -53,8 +53,9 @@ def evaluate_model(
         predictions = predict(workspace, scorer, videos, progress=progress)
         with progress.bar("measure and draw", total=None):
             results = measure(predictions, contract=scorer.contract, config=config)
+            results["faces_digest"] = digest_of_faces(videos)
             written = _write_report(workspace, scorer, predictions, results)
-            _log(workspace, results, videos, written, contract=scorer.contract, tracking_config=tracking)
+            _log(workspace, results, written, contract=scorer.contract, tracking_config=tracking)
         report = _report(workspace, results, videos)
         outputs = [workspace.predictions_of(scorer.onnx_sha256), workspace.evaluation / "metrics.json"]
         return work.finish(report, outputs=outputs)
@@ -96,7 +97,6 @@ def _mistakes(workspace: Workspace, predictions: pa.Table) -> Iterator[Mistake]:
 def _log(
     workspace: Workspace,
     results: Mapping[str, Any],
-    videos: Sequence[TestVideo],
     written: Sequence[Path],
     *,
     contract: ModelContract,
@@ -105,8 +105,8 @@ def _log(
     run_id = contract.mlflow_run_id or files.read_json(workspace.training_record)["run_id"]
     with tracking.run_of(workspace, config=tracking_config, run_id=run_id):
         tracking.log_dataset(
-            "faces-test",
-            digest=digest_of_faces(videos),
+            tracking.TEST_DATASET,
+            digest=results["faces_digest"],
             context="test",
             uri=workspace.faces.as_uri(),
             tags={key: str(results[key]) for key in ("videos", "originals", "manipulated", "frames", "groups")},

@@ -27,6 +27,8 @@ from deepfake_core.errors import TrackingError
 from deepfake_core.workspace import Workspace
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
+TEST_DATASET = "faces-test"
+"""What MLflow calls the faces of the test split, which evaluation logs and a model's metrics refer to."""
 _SERVERS = ("http", "https", "databricks", "databricks-uc")
 _QUIET = {
     "DO_NOT_TRACK": "true",
@@ -166,17 +168,24 @@ def log_params(values: Mapping[str, Any]) -> None:
         mlflow.log_params({key: flat[key] for key in keys[start : start + MAX_PARAMS_TAGS_PER_BATCH]})
 
 
-def log_metrics(values: Mapping[str, float | None], *, step: int | None = None, model_id: str | None = None) -> None:
+def log_metrics(
+    values: Mapping[str, float | None],
+    *,
+    step: int | None = None,
+    model_id: str | None = None,
+    dataset: MetaDataset | None = None,
+) -> None:
     """Log metrics at once; those that are null or not finite are left out, for MLflow would show them as numbers.
 
     Args:
         values: by name.
         step: such as the epoch.
         model_id: of the logged model that they belong to as well.
+        dataset: from ``describe_dataset``: what they were measured on.
     """
     finite = {key: float(value) for key, value in values.items() if value is not None and math.isfinite(value)}
     if finite:
-        mlflow.log_metrics(finite, step=step, model_id=model_id)
+        mlflow.log_metrics(finite, step=step, model_id=model_id, dataset=dataset)
 
 
 def log_tags(values: Mapping[str, str]) -> None:
@@ -199,16 +208,21 @@ def log_dataset(name: str, *, digest: str, context: str, uri: str, tags: Mapping
 
     Args:
         name: of the data set.
-        digest: of its content; MLflow keeps 36 characters, the whole one becomes the tag ``sha256``.
+        digest: of its content; the whole one becomes the tag ``sha256``.
         context: ``training``, ``validation`` or ``test``.
         uri: where it lies.
         tags: more about it, such as counts.
     """
+    dataset = describe_dataset(name, digest=digest, uri=uri)
+    mlflow.log_input(dataset, context=context, tags={"sha256": digest, **(tags or {})})
+
+
+def describe_dataset(name: str, *, digest: str, uri: str) -> MetaDataset:
+    """Return a data set as MLflow describes one; it keeps 36 characters of the digest."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # MLflow finds its own local source ambiguous with itself
         source = resolve_dataset_source(uri)
-    dataset = MetaDataset(source=source, name=name, digest=digest[:36])
-    mlflow.log_input(dataset, context=context, tags={"sha256": digest, **(tags or {})})
+    return MetaDataset(source=source, name=name, digest=digest[:36])
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

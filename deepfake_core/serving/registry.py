@@ -127,7 +127,9 @@ def _find_or_create(
     stored = client.search_logged_models([run.info.experiment_id], filter_string=f"tags.{DIGEST_TAG} = '{digest}'")
     ready = [model for model in stored if model.source_run_id == run.info.run_id and str(model.status) == "READY"]
     model_id = ready[0].model_id if ready else _store(workspace, contract, digest, step=step)
-    runs.log_metrics(evaluated, model_id=model_id)
+    faces = files.read_json(workspace.evaluation / "metrics.json").get("faces_digest")
+    tested_on = runs.describe_dataset(runs.TEST_DATASET, digest=faces, uri=workspace.faces.as_uri()) if faces else None
+    runs.log_metrics(evaluated, model_id=model_id, dataset=tested_on)
     with redirect_stderr(StringIO()):  # MLflow announces what it does on stderr
         version = mlflow.register_model(f"models:/{model_id}", name, tags={DIGEST_TAG: digest})
     return version, True

@@ -24,7 +24,7 @@ def evaluate_quickly() -> Callable[[Workspace], None]:
         with open_stage(workspace, "evaluate", config=config) as work:
             scorer = Scorer.open(workspace.onnx_model)
             predictions = predict(workspace, scorer, list_test_videos(workspace, contract=scorer.contract))
-            results = measure(predictions, contract=scorer.contract, config=config)
+            results = measure(predictions, contract=scorer.contract, config=config) | {"faces_digest": "f" * 64}
             files.write_json(workspace.evaluation / "metrics.json", results)
             work.finish(StageReport(stage="evaluate"), outputs=[workspace.evaluation / "metrics.json"])
 

@@ -58,7 +58,11 @@ def test_the_model_carries_its_test_metrics_and_the_run_its_predictions(register
     version = client.get_model_version(NAME, "1")
     model = client.get_logged_model(version.source.rsplit("/", 1)[1])
 
-    assert {metric.key for metric in model.metrics} >= {"test_video_auc", "test_frame_auc"}
+    tested = {
+        metric.key: (metric.dataset_name, metric.dataset_digest) for metric in model.metrics if metric.dataset_name
+    }
+    assert set(tested) >= {"test_video_auc", "test_frame_auc"}
+    assert set(tested.values()) == {("faces-test", "f" * 36)}
     stored = [item.path for item in client.list_artifacts(version.run_id, "predictions")]
     assert stored == [f"predictions/{version.tags['onnx_sha256']}.parquet"]
 
