@@ -25,7 +25,7 @@ from deepfake_core.command import (
     run_all,
     with_progress,
 )
-from deepfake_core.config import load_config
+from deepfake_core.config_file import load_config
 from deepfake_core.resources import configs_folder
 from deepfake_core.workspace import Workspace
 

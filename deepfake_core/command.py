@@ -14,7 +14,8 @@ from typing import Any
 import typer
 
 from deepfake_core import console, files, pipeline, receipts
-from deepfake_core.config import Config, load_config
+from deepfake_core.config import Config
+from deepfake_core.config_file import load_config
 from deepfake_core.errors import ConfigError, DeepfakeError
 from deepfake_core.progress import Progress
 from deepfake_core.report import StageReport

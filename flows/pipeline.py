@@ -16,7 +16,8 @@ from prefect.futures import wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from deepfake_core import pipeline
-from deepfake_core.config import Config, load_config
+from deepfake_core.config import Config
+from deepfake_core.config_file import load_config
 from deepfake_core.report import StageReport
 from deepfake_core.workspace import Workspace
 from flows.progress import ArtifactProgress

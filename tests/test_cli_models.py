@@ -90,7 +90,7 @@ def test_a_rollback_stays_until_a_person_says_why_it_should_not(deepfake):
 
 def test_a_pipeline_does_not_undo_a_rollback(deepfake):
     from deepfake_core import pipeline
-    from deepfake_core.config import load_config
+    from deepfake_core.config_file import load_config
 
     assert deepfake("promote", gate=OPEN_GATE).exit_code == 0
     assert deepfake("rollback", "--reason", "false alarms").exit_code == 0

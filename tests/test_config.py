@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepfake_core.config import Config, ExtractConfig, load_config
+from deepfake_core.config import Config, ExtractConfig
+from deepfake_core.config_file import load_config
 from deepfake_core.errors import ConfigError
 from deepfake_core.resources import configs_folder
 

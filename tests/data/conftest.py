@@ -1,6 +1,11 @@
 """Workspaces whose faces are extracted and whose records are still to be written."""
 
-from collections.abc import Callable
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +140,60 @@ def finish_stages(
 def finish_again() -> Callable[[Workspace, str, Any, list[Path]], None]:
     """Return the function that finishes a stage whose outputs a test changed by hand."""
     return leave_receipt
+
+
+# Imports a stage once; then every line, the path of a workspace, is a process of its own that runs the stage there.
+FORKING = """
+import importlib, os, sys
+from pathlib import Path
+from deepfake_core import config
+from deepfake_core.workspace import Workspace
+module, verb, section, values = sys.argv[1:]
+run = getattr(importlib.import_module(module), verb)
+settings = getattr(config, section).model_validate_json(values)
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        run(Workspace.open(Path(line.strip())), config=settings)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+class StageProcesses:
+    """Runs a stage in processes that may be killed."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def start(self, workspace: Workspace) -> int:
+        """Start the stage; return the process id."""
+        self._process.stdin.write(f"{workspace.root}\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def kill(self, child: int) -> None:
+        """Kill a process that may already have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        self.status()
+
+    def status(self) -> int:
+        """Wait for the end; return the status: 0 or the signal."""
+        return int(self._process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def stage_processes() -> Iterator[Callable[..., StageProcesses]]:
+    """Return a function that starts a program which runs ``verb`` of ``module`` in killable processes."""
+    with contextlib.ExitStack() as programs:
+
+        def begin(module: str, verb: str, config: Any) -> StageProcesses:
+            command = [sys.executable, "-c", FORKING, module, verb, type(config).__name__, config.model_dump_json()]
+            program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            programs.enter_context(program)
+            programs.callback(program.stdin.close)
+            return StageProcesses(program)
+
+        yield begin

@@ -1,13 +1,8 @@
 """Extraction: every sampled frame is a row, finished work is kept, and a bad video costs itself."""
 
-import contextlib
 import hashlib
-import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -166,53 +161,12 @@ def test_shards_that_were_not_done_are_missed(videos):
         extract_shard(videos, config=CONFIG, video_ids=["nobody"])
 
 
-# Imports the libraries once; then every line, the path of a workspace, is a process of its own that extracts its faces.
-EXTRACTOR = """
-import os, sys
-from pathlib import Path
-from deepfake_core.config import ExtractConfig
-from deepfake_core.data.extract import extract_faces
-from deepfake_core.workspace import Workspace
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        extract_faces(Workspace.open(Path(line.strip())), config=ExtractConfig.model_validate_json(sys.argv[1]))
-        os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
 UNIFORM_KILLS, KILLS_INSIDE_WRITES = 15, 5
 
 
-class Extractor:
-    """Extracts faces in processes that may be killed."""
-
-    def __init__(self, process: subprocess.Popen) -> None:
-        self.process = process
-
-    def start(self, workspace) -> int:
-        """Start extracting; return the process id."""
-        self.process.stdin.write(f"{workspace.root}\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def finish(self) -> int:
-        """Wait for the end; return the status: 0 or the signal."""
-        return int(self.process.stdout.readline())
-
-    def kill(self, child: int) -> None:
-        """Kill a process that may already have ended."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        self.finish()
-
-
 @pytest.fixture(scope="module")
-def extractor():
-    command = [sys.executable, "-c", EXTRACTOR, CONFIG.model_dump_json()]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Extractor(process)
-        process.stdin.close()
+def extractor(stage_processes):
+    return stage_processes("deepfake_core.data.extract", "extract_faces", CONFIG)
 
 
 def half_written(workspace) -> list[Path]:
@@ -232,7 +186,7 @@ def test_killed_at_twenty_moments_five_inside_writes_it_ends_with_the_same_bytes
     undisturbed = snapshot(finished)
     extractor.start(videos)
     began = time.monotonic()
-    assert extractor.finish() == 0
+    assert extractor.status() == 0
     duration = time.monotonic() - began
     moments = [duration * (moment + 0.5) / UNIFORM_KILLS for moment in range(UNIFORM_KILLS)]
 
@@ -251,7 +205,7 @@ def test_killed_at_twenty_moments_five_inside_writes_it_ends_with_the_same_bytes
         kept = times(videos)
         extractor.start(videos)
 
-        assert extractor.finish() == 0
+        assert extractor.status() == 0
         assert snapshot(videos) == undisturbed
         assert kept.items() <= times(videos).items()
 

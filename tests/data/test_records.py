@@ -1,11 +1,8 @@
 """Each face is written exactly once, in the same place for the same seed, whoever writes and whoever is killed."""
 
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import tracemalloc
 from collections import Counter
@@ -388,52 +385,10 @@ def test_a_lost_shard_is_written_again_by_the_same_command(faces_workspace):
 
 # Kills
 
-# Imports TensorFlow once; then every line, the path of a workspace, is a process of its own that writes its records.
-WRITER = """
-import os, sys
-from pathlib import Path
-from deepfake_core.config import RecordsConfig
-from deepfake_core.data.records import write_records
-from deepfake_core.workspace import Workspace
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        write_records(Workspace.open(Path(line.strip())), config=RecordsConfig.model_validate_json(sys.argv[1]))
-        os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-
-
-class Writer:
-    """Writes records in processes that may be killed."""
-
-    def __init__(self, process: subprocess.Popen) -> None:
-        self.process = process
-
-    def start(self, workspace) -> int:
-        """Start writing; return the process id."""
-        self.process.stdin.write(f"{workspace.root}\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def kill(self, child: int) -> None:
-        """Kill a process that may already have ended."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        self.status()
-
-    def status(self) -> int:
-        """Wait for the end; return the status: 0 or the signal."""
-        return int(self.process.stdout.readline())
-
 
 @pytest.fixture(scope="module")
-def writer():
-    command = [sys.executable, "-c", WRITER, CONFIG.model_dump_json()]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Writer(process)
-        process.stdin.close()
+def writer(stage_processes):
+    return stage_processes("deepfake_core.data.records", "write_records", CONFIG)
 
 
 def test_a_writer_killed_at_twenty_moments_ends_with_the_same_bytes(faces_workspace, writer):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_core import files, receipts
-from deepfake_core.config import load_config
+from deepfake_core.config_file import load_config
 from deepfake_core.pipeline import stage_names
 from deepfake_core.workspace import Workspace
 

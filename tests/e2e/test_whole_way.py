@@ -9,7 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from deepfake_core import files, receipts, tables
-from deepfake_core.config import load_config
+from deepfake_core.config_file import load_config
 from deepfake_core.contract import read_contract
 from deepfake_core.pipeline import stage_names
 from deepfake_core.tracking import connect

@@ -9,7 +9,8 @@ from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from deepfake_core import receipts
-from deepfake_core.config import Config, load_config
+from deepfake_core.config import Config
+from deepfake_core.config_file import load_config
 from deepfake_core.errors import DataQualityError
 from deepfake_core.pipeline import stage_names
 from deepfake_core.workspace import Workspace

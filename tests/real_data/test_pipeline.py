@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_core import pipeline, tables
-from deepfake_core.config import load_config
+from deepfake_core.config_file import load_config
 from deepfake_core.errors import SplitError
 from deepfake_core.resources import configs_folder
 from deepfake_core.workspace import Workspace
