@@ -14,9 +14,9 @@ from deepfake_core.report import StageReport
 from deepfake_core.stages import STAGES
 from deepfake_core.workspace import Workspace
 
-ASKED_ALWAYS = frozenset({"download", "split", "extract", "validate", "score"})
+ASKED_ALWAYS = frozenset({"sample", "download", "split", "extract", "validate", "score"})
 """Stages that are asked even where their receipt says done, for only they can tell: they read files outside the
-workspace (a source tree, split lists, suites), or made files beside their tables, which may be lost (faces)."""
+workspace (a source tree, split lists, suites), or made files beside their tables, which may be lost (videos, faces)."""
 
 
 def stage_names(config: Config) -> tuple[str, ...]:

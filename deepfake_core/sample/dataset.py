@@ -46,7 +46,7 @@ def sample_videos(workspace: Workspace, *, config: SampleConfig, progress: Progr
         WorkspaceBusy: another process generates there.
     """
     with receipts.open_stage(workspace, "sample", config=config) as work:
-        if work.found:
+        if work.found and _is_whole(workspace.videos):
             return work.found
         report = generate_sample(workspace.videos, config=config, progress=progress)
         return work.finish(report, outputs=[workspace.videos / INDEX])
@@ -90,6 +90,10 @@ def generate_sample(directory: Path, *, config: SampleConfig, progress: Progress
         outputs={"videos": str(directory), "index": str(directory / INDEX)},
         seconds=time.monotonic() - began,
     )
+
+
+def _is_whole(directory: Path) -> bool:
+    return all((directory / path).is_file() for path in files.read_json(directory / INDEX)["videos"])
 
 
 def _refuse_strangers(directory: Path) -> None:

@@ -190,6 +190,18 @@ def test_the_stage_is_found_the_second_time_and_notices_what_changed(workspace, 
     assert receipts.state_of(workspace, "sample").state == "stale"
 
 
+def test_the_stage_makes_a_lost_video_again(workspace, finished, tiny):
+    shutil.copytree(finished, workspace.videos)
+    sample_videos(workspace, config=tiny())
+    lost = workspace.videos / "original_sequences/youtube/c40/videos/003.mp4"
+    lost.unlink()
+
+    report = sample_videos(workspace, config=tiny())
+
+    assert report.outcome == "done"
+    assert contents(workspace.videos) == contents(finished)
+
+
 def test_the_index_has_the_digest_of_every_video(sample):
     index = json.loads((sample.directory / dataset.INDEX).read_text())
 
