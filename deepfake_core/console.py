@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import (
@@ -30,6 +31,8 @@ from deepfake_core.receipts import StageState
 from deepfake_core.report import Cell, StageReport
 
 LOG_EVERY_SECONDS = 10.0
+LEAST_FOLDED = 16
+"""Characters that a folded column must keep for its text to be read."""
 _STYLE = {
     "done": "green",
     "found": "cyan",
@@ -216,12 +219,39 @@ def _metrics_table(metrics: dict[str, float]) -> Table:
 
 
 def _table_of(rows: tuple[dict[str, Cell], ...]) -> Table:
-    table = Table()
-    for name, value in rows[0].items():
+    """Return rows as a table whose widest column is folded; with fewer lines, or as one block a row, where too wide.
+
+    Heads break between words; no other cell is broken.
+    """
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    heads = [name.replace("_", " ") for name in rows[0]]
+    words = [max(head.split(), key=len) for head in heads]
+    widths = [max(len(text) for text in column) for column in zip(words, *cells, strict=True)]
+    widest = widths.index(max(widths))
+    needed = sum(widths) - max(widths) + min(max(widths), LEAST_FOLDED)
+    if needed + 3 * len(widths) + 1 <= out.width:
+        table = Table()
+    elif needed + 3 * (len(widths) - 1) <= out.width:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    else:
+        return _blocks_of(heads, cells)
+    for place, (head, value) in enumerate(zip(heads, rows[0].values(), strict=True)):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        table.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        least = None if place == widest else widths[place]
+        table.add_column(head, justify="right" if number else "left", overflow="fold", min_width=least)
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _blocks_of(heads: list[str], cells: list[list[str]]) -> Table:
+    table = Table(show_header=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for row in cells:
+        for head, text in zip(heads, row, strict=True):
+            table.add_row(head, text)
+        table.add_section()
     return table
 
 

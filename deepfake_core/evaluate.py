@@ -119,7 +119,7 @@ def _log(
 def _report(workspace: Workspace, results: dict[str, Any], videos: Sequence[TestVideo]) -> StageReport:
     faceless = [f"{video.video_id}: {video.reason or 'no face'}" for video in videos if video.faces == 0]
     notes = [f"{len(faceless)} test videos have no face and no score, such as {faceless[0]}"] if faceless else []
-    columns = ("method", "compression", "originals", "manipulated", "video_auc", "video_accuracy", "frame_auc")
+    columns = ("method", "compression", "originals", "manipulated", "video_auc", "frame_auc")
     return StageReport(
         stage="evaluate",
         counts={key: results[key] for key in ("videos", "frames", "groups", "undecidable")},

@@ -69,7 +69,7 @@ def test_a_refusal_ends_with_3_and_force_needs_a_reason_then_both_are_told(deepf
 
     assert forced.exit_code == 0
     assert deepfake.models() == {"2": "challenger, production", "1": "previous"}
-    assert "version 1 is broken" in deepfake("models").stdout
+    assert "version 1 is broken" in deepfake("models", "--json").stdout
     assert deepfake("promote", "--version", "7").exit_code == 1
 
 
