@@ -237,7 +237,8 @@ def _table_of(rows: tuple[dict[str, Cell], ...]) -> Table:
         return _blocks_of(heads, cells)
     for place, (head, value) in enumerate(zip(heads, rows[0].values(), strict=True)):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        least = None if place == widest else widths[place]
+        folded = place == widest and sum(widths) + 3 * len(widths) + 1 > out.width
+        least = None if folded else widths[place]
         table.add_column(head, justify="right" if number else "left", overflow="fold", min_width=least)
     for row in cells:
         table.add_row(*row)

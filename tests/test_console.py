@@ -23,7 +23,7 @@ def shown(monkeypatch: pytest.MonkeyPatch):
     return show
 
 
-@pytest.mark.parametrize("width", [200, 80, 60, 40])
+@pytest.mark.parametrize("width", [200, 80, 60, 50, 40])
 def test_a_table_fits_its_terminal_and_breaks_no_word(shown, width: int):
     text = shown(width)
 
