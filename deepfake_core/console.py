@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import (
@@ -219,30 +218,32 @@ def _metrics_table(metrics: dict[str, float]) -> Table:
 
 
 def _table_of(rows: tuple[dict[str, Cell], ...]) -> Table:
-    """Return rows as a table whose widest column is folded; with fewer lines, or as one block a row, where too wide.
+    """Return rows as a table; where it is too wide, its heads break between words and its widest column is folded.
 
-    Heads break between words; no other cell is broken.
+    Where even that is too wide, every row is a block of its own.
     """
     cells = [[_cell(value) for value in row.values()] for row in rows]
     heads = [name.replace("_", " ") for name in rows[0]]
-    words = [max(head.split(), key=len) for head in heads]
-    widths = [max(len(text) for text in column) for column in zip(words, *cells, strict=True)]
-    widest = widths.index(max(widths))
-    needed = sum(widths) - max(widths) + min(max(widths), LEAST_FOLDED)
-    if needed + 3 * len(widths) + 1 <= out.width:
-        table = Table()
-    elif needed + 3 * (len(widths) - 1) <= out.width:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    else:
-        return _blocks_of(heads, cells)
-    for place, (head, value) in enumerate(zip(heads, rows[0].values(), strict=True)):
+    room = out.width - 3 * len(heads) - 1  # without lines and padding
+    widths = _widest(heads, cells)
+    if sum(widths) > room:
+        widths = _widest([max(head.split(), key=len) for head in heads], cells)
+    if sum(widths) > room:
+        place = widths.index(max(widths))
+        widths[place] -= sum(widths) - room
+        if widths[place] < LEAST_FOLDED:
+            return _blocks_of(heads, cells)
+    table = Table()
+    for head, width, value in zip(heads, widths, rows[0].values(), strict=True):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        folded = place == widest and sum(widths) + 3 * len(widths) + 1 > out.width
-        least = None if folded else widths[place]
-        table.add_column(head, justify="right" if number else "left", overflow="fold", min_width=least)
+        table.add_column(head, justify="right" if number else "left", overflow="fold", width=width)
     for row in cells:
         table.add_row(*row)
     return table
+
+
+def _widest(heads: list[str], cells: list[list[str]]) -> list[int]:
+    return [max(len(text) for text in column) for column in zip(heads, *cells, strict=True)]
 
 
 def _blocks_of(heads: list[str], cells: list[list[str]]) -> Table:
