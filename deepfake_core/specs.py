@@ -52,7 +52,8 @@ class DetectorSpec(Spec):
     """How faces are found and which one is followed.
 
     Attributes:
-        name: ``haar`` (ships inside OpenCV), ``yunet`` (OpenCV FaceDetectorYN) or ``yolo`` (any Ultralytics weights).
+        name: ``haar`` (ships inside OpenCV), ``yunet`` (the boxes of OpenCV's FaceDetectorYN) or ``yolo`` (any
+            Ultralytics weights).
         weights_sha256: digest of the weights; null only for ``haar``, whose file belongs to OpenCV.
         input_side: longest side in pixels that the detector sees; larger frames are shrunk for detection only.
             Zero: the frame as it is.

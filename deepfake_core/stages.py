@@ -28,7 +28,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("sample", "generate the embedded data set", ()),
     Stage("download", "get and verify the videos", ()),
     Stage("split", "give whole groups of people to train, val and test", ("download",)),
-    Stage("extract", "find, follow and crop faces", ("download",)),
+    Stage("extract", "find, follow and crop faces", ("download",), schema=2),
     Stage("validate", "hold the data against the expectation suites", ("download", "split", "extract")),
     Stage("records", "write TFRecord shards", ("split", "extract", "validate")),
     Stage("train", "train the Xception", ("records",)),

@@ -9,7 +9,6 @@ from deepfake_core.errors import ConfigError, WeightsError
 from deepfake_core.faces.box import Box
 from deepfake_core.faces.haar import HaarDetector
 from deepfake_core.faces.video import Image
-from deepfake_core.faces.yunet import YuNetDetector
 from deepfake_core.specs import DetectorSpec, FaceSpec
 
 __all__ = ["Box", "FaceDetector", "build_detector", "detection_side"]
@@ -50,7 +49,8 @@ def build_detector(
         weights: its verified weights file, see ``weights.resolve_weights``; None for ``haar``.
         device: ``cpu``, ``cuda`` or None (``yolo``: the GPU when there is one).
         batch: frames a call, where a batch pays (``yolo``).
-        threads: of ``yolo`` on the CPU; None: one a core. The others use OpenCV's setting, one in workers.
+        threads: of ``yolo`` on the CPU; None: one a core. ``yunet`` takes one, ``haar`` OpenCV's setting (in
+            workers one).
 
     Raises:
         WeightsError: weights are needed and not given.
@@ -63,11 +63,11 @@ def build_detector(
         message = f"the detector '{spec.name}' needs its weights (sha256 {spec.weights_sha256}). Received: None."
         raise WeightsError(message)
     if spec.name == "yunet":
-        return YuNetDetector(spec, weights=weights)
-    detector: FaceDetector = _yolo_module().YoloDetector(
-        spec, weights=weights, device=device, batch=batch, threads=threads
-    )
-    return detector
+        # Imported here: onnx and onnxruntime take half a second, which `haar` should not pay.
+        yunet: FaceDetector = importlib.import_module("deepfake_core.faces.yunet").YuNetDetector(spec, weights=weights)
+        return yunet
+    yolo: FaceDetector = _yolo_module().YoloDetector(spec, weights=weights, device=device, batch=batch, threads=threads)
+    return yolo
 
 
 def detection_side(spec: DetectorSpec, face: FaceSpec) -> int:

@@ -5,6 +5,7 @@ import importlib
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from deepfake_core.config import SampleConfig
@@ -58,6 +59,17 @@ def test_detectors_with_weights_refuse_to_do_without(tmp_path):
     broken.write_bytes(b"no model")
     with pytest.raises(WeightsError, match="no YuNet model"):
         build_detector(DetectorSpec(name="yunet"), weights=broken)
+
+
+def test_another_network_is_no_yunet(tmp_path):
+    weights = tmp_path / "other.onnx"
+    image = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, 640, 640])
+    same = onnx.helper.make_tensor_value_info("same", onnx.TensorProto.FLOAT, [1, 3, 640, 640])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["image"], ["same"])], "other", [image], [same])
+    onnx.save(onnx.helper.make_model(graph, ir_version=10), weights)
+
+    with pytest.raises(WeightsError, match=r"no YuNet model .* found same"):
+        build_detector(DetectorSpec(name="yunet"), weights=weights)
 
 
 def test_a_missing_extra_says_how_to_install_it(tmp_path, monkeypatch):

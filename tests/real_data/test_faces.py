@@ -12,12 +12,13 @@ from deepfake_core.faces.box import Box, overlap
 from deepfake_core.faces.crop import crop_rectangle
 from deepfake_core.faces.detector import build_detector
 from deepfake_core.faces.stream import FaceCrop, iter_faces
-from deepfake_core.faces.video import iter_frames, probe_video
+from deepfake_core.faces.video import iter_frames, probe_video, shrunk
 from deepfake_core.faces.weights import YUNET_SHA256, resolve_weights
 from deepfake_core.specs import FaceSpec
 
 pytestmark = pytest.mark.real_data
 
+YUNET = "face_detection_yunet_2023mar.onnx"
 SPREAD = 90
 """Distance of the frames that are looked at, where every video is."""
 
@@ -64,9 +65,31 @@ def test_planes_stay_within_the_promised_difference(all_videos):
             assert difference.mean() <= 1.5
 
 
+@pytest.mark.parametrize(("side", "sure"), [(320, 0.6), (0, 0.3), (161, 0.05)])
+def test_yunet_gives_the_boxes_of_opencvs_own_detector(real_data, all_videos, detector_of, side, sure):
+    _, detector = detector_of("yunet", YUNET, input_side=side, min_confidence=sure)
+    opencv = cv2.FaceDetectorYN.create(str(real_data / "models" / YUNET), "", (32, 32), sure)
+
+    for path in all_videos[side % 7 :: 31]:
+        for frame in iter_frames(path, step=100, max_frames=2):
+            image = shrunk(frame.bgr(), side)
+            np.testing.assert_allclose(rows_of(detector, image), rows_of_opencv(opencv, image), atol=1e-3)
+
+
+def test_that_comparison_would_notice_a_shift_of_one_pixel(real_data, all_videos, detector_of):
+    _, detector = detector_of("yunet", YUNET)
+    opencv = cv2.FaceDetectorYN.create(str(real_data / "models" / YUNET), "", (32, 32), 0.6)
+    image = shrunk(next(iter_frames(all_videos[0], step=1)).bgr(), 320)
+
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        np.testing.assert_allclose(
+            rows_of(detector, image), rows_of_opencv(opencv, np.roll(image, 1, axis=1)), atol=1e-3
+        )
+
+
 @pytest.mark.slow
 def test_yunet_finds_a_face_in_nearly_every_frame_of_every_video(all_videos, detector_of):
-    spec, detector = detector_of("yunet", "face_detection_yunet_2023mar.onnx")
+    spec, detector = detector_of("yunet", YUNET)
     assert spec.weights_sha256 == YUNET_SHA256
 
     items = []
@@ -84,7 +107,7 @@ def test_yunet_finds_a_face_in_nearly_every_frame_of_every_video(all_videos, det
 
 
 def test_interpolated_boxes_stay_close_to_detected_ones(all_videos, detector_of):
-    spec, detector = detector_of("yunet", "face_detection_yunet_2023mar.onnx")
+    spec, detector = detector_of("yunet", YUNET)
     sparse = spec.model_copy(update={"detect_every": 4})
     face = FaceSpec(convert="planes")
 
@@ -147,6 +170,17 @@ def test_a_probe_reads_what_the_header_says(all_videos):
 
     assert (info.codec, info.pix_fmt, info.rotation) == ("h264", "yuv444p", 0)
     assert info.duration == pytest.approx(info.frames / info.fps, abs=0.1)
+
+
+def rows_of(detector, image):
+    """Return what a detector finds, in the form of OpenCV's: x, y, width, height, landmarks, score."""
+    (found,) = detector.detect([image])
+    return np.array([(box.x1, box.y1, box.width, box.height, *box.landmarks, box.confidence) for box in found])
+
+
+def rows_of_opencv(detector, image):
+    detector.setInputSize((image.shape[1], image.shape[0]))
+    return detector.detect(image)[1]
 
 
 def widened(item, face):
