@@ -1,10 +1,12 @@
 """Workspaces whose faces are extracted and whose records are still to be written."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -142,39 +144,47 @@ def finish_again() -> Callable[[Workspace, str, Any, list[Path]], None]:
     return leave_receipt
 
 
-# Imports a stage once; then every line, the path of a workspace, is a process of its own that runs the stage there.
+# Imports everything once; then every line, the arguments of a command, is a process that runs ``deepfake`` with them.
 FORKING = """
-import importlib, os, sys
-from pathlib import Path
-from deepfake_core import config
-from deepfake_core.workspace import Workspace
-module, verb, section, values = sys.argv[1:]
-run = getattr(importlib.import_module(module), verb)
-settings = getattr(config, section).model_validate_json(values)
+import importlib, json, os, sys
+from deepfake_core import cli, data, pipeline
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 for line in sys.stdin:
     child = os.fork()
     if not child:
-        run(Workspace.open(Path(line.strip())), config=settings)
-        os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
+        sys.argv = ["deepfake", *json.loads(line)]
+        try:
+            cli.main()
+        except SystemExit as ended:
+            os._exit(ended.code or 0)
+        os._exit(1)
+    print(child, file=answers, flush=True)
+    print(os.waitpid(child, 0)[1], file=answers, flush=True)
 """
 
 
-class StageProcesses:
-    """Runs a stage in processes that may be killed."""
+class Commands:
+    """Runs ``deepfake`` in processes that may be killed, without the seconds that importing its libraries takes."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def start(self, workspace: Workspace) -> int:
-        """Start the stage; return the process id."""
-        self._process.stdin.write(f"{workspace.root}\n")
+    def start(self, *arguments: str | Path) -> int:
+        """Start the command with these arguments; return the process id."""
+        self._process.stdin.write(json.dumps([str(argument) for argument in arguments]) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
+    def finish(self, *arguments: str | Path) -> None:
+        """Run the command to its end, which must be a good one."""
+        self.start(*arguments)
+        assert self.status() == 0
+
     def kill(self, child: int) -> None:
-        """Kill a process that may already have ended."""
+        """Kill a command that may already have ended, as ``kill -9`` does."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         self.status()
@@ -183,17 +193,72 @@ class StageProcesses:
         """Wait for the end; return the status: 0 or the signal."""
         return int(self._process.stdout.readline())
 
+    def kill_at_twenty_moments(
+        self,
+        *arguments: str | Path,
+        forget: Callable[[], None],
+        half_written: Callable[[], bool],
+        made: Callable[[], dict[str, str]],
+        kept: Callable[[], dict[Any, int]] = dict,
+    ) -> int:
+        """Kill a command at fifteen moments, uniform over its run, and five times inside a write; run it again.
+
+        Args:
+            arguments: of the command.
+            forget: brings the workspace back to where nothing was done.
+            half_written: says whether something stands there half written.
+            made: digests of everything the command makes; after each kill and the same command again they must be
+                those of an undisturbed run.
+            kept: when each finished piece of work was written; the second run must touch none of them.
+
+        Returns:
+            How many kills left something half written.
+        """
+        forget()
+        began = time.monotonic()
+        self.finish(*arguments)
+        duration = time.monotonic() - began
+        undisturbed = made()
+        inside = 0
+        for moment in [*(duration * (place + 0.5) / 15 for place in range(15)), *[None] * 5]:
+            forget()
+            child = self.start(*arguments)
+            if moment is None:
+                wait_for(half_written)
+            else:
+                time.sleep(moment)
+            self.kill(child)
+            inside += half_written()
+            before = kept()
+            self.finish(*arguments)
+            assert made() == undisturbed
+            assert before.items() <= kept().items()
+        return inside
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 60) -> None:
+    """Return as soon as something holds, or after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.0002)
+
 
 @pytest.fixture(scope="module")
-def stage_processes() -> Iterator[Callable[..., StageProcesses]]:
-    """Return a function that starts a program which runs ``verb`` of ``module`` in killable processes."""
+def deepfake_commands() -> Iterator[Callable[..., Commands]]:
+    """Return a function that starts a program which runs ``deepfake`` again and again, ``modules`` being imported."""
     with contextlib.ExitStack() as programs:
 
-        def begin(module: str, verb: str, config: Any) -> StageProcesses:
-            command = [sys.executable, "-c", FORKING, module, verb, type(config).__name__, config.model_dump_json()]
+        def begin(*modules: str) -> Commands:
+            command = [sys.executable, "-c", FORKING, *modules]
             program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             programs.enter_context(program)
             programs.callback(program.stdin.close)
-            return StageProcesses(program)
+            return Commands(program)
 
         yield begin
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Return the function that waits until something holds."""
+    return wait_for

@@ -3,7 +3,6 @@
 import hashlib
 import resource
 import shutil
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -161,14 +160,6 @@ def test_shards_that_were_not_done_are_missed(videos):
         extract_shard(videos, config=CONFIG, video_ids=["nobody"])
 
 
-UNIFORM_KILLS, KILLS_INSIDE_WRITES = 15, 5
-
-
-@pytest.fixture(scope="module")
-def extractor(stage_processes):
-    return stage_processes("deepfake_core.data.extract", "extract_faces", CONFIG)
-
-
 def half_written(workspace) -> list[Path]:
     return list(workspace.root.rglob(f"{files.TEMPORARY_PREFIX}*.parquet"))
 
@@ -182,34 +173,22 @@ def forget_faces(workspace) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_killed_at_twenty_moments_five_inside_writes_it_ends_with_the_same_bytes(videos, finished, extractor):
-    undisturbed = snapshot(finished)
-    extractor.start(videos)
-    began = time.monotonic()
-    assert extractor.status() == 0
-    duration = time.monotonic() - began
-    moments = [duration * (moment + 0.5) / UNIFORM_KILLS for moment in range(UNIFORM_KILLS)]
+def test_killed_at_twenty_moments_five_inside_writes_it_ends_with_the_same_bytes(
+    videos, finished, deepfake_commands, tmp_path
+):
+    config = tmp_path / "config.yaml"
+    config.write_text(Config(extract=CONFIG).to_yaml())
 
-    inside = 0
-    for moment in [*moments, *[None] * KILLS_INSIDE_WRITES]:
-        forget_faces(videos)
-        child = extractor.start(videos)
-        if moment is None:
-            end = time.monotonic() + 60
-            while not half_written(videos) and time.monotonic() < end:
-                pass
-        else:
-            time.sleep(moment)
-        extractor.kill(child)
-        inside += bool(half_written(videos))
-        kept = times(videos)
-        extractor.start(videos)
+    inside = deepfake_commands().kill_at_twenty_moments(
+        *("extract", "--workspace", videos.root, "--config", config),
+        forget=lambda: forget_faces(videos),
+        half_written=lambda: bool(half_written(videos)),
+        made=lambda: snapshot(videos),
+        kept=lambda: times(videos),
+    )
 
-        assert extractor.status() == 0
-        assert snapshot(videos) == undisturbed
-        assert kept.items() <= times(videos).items()
-
-    assert inside >= KILLS_INSIDE_WRITES
+    assert inside >= 5
+    assert snapshot(videos) == snapshot(finished)
 
 
 def test_a_change_makes_again_exactly_what_it_touches(extracted):

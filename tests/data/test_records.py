@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import time
 import tracemalloc
 from collections import Counter
 
@@ -12,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from deepfake_core import files, tables
-from deepfake_core.config import ExtractConfig, RecordsConfig, SplitConfig, ValidateConfig
+from deepfake_core.config import Config, ExtractConfig, RecordsConfig, SplitConfig, ValidateConfig
 from deepfake_core.data import records, shards
 from deepfake_core.data.records import verify_records, write_records
 from deepfake_core.data.records_index import RecordsIndex, read_index
@@ -387,54 +386,48 @@ def test_a_lost_shard_is_written_again_by_the_same_command(faces_workspace):
 
 
 @pytest.fixture(scope="module")
-def writer(stage_processes):
-    return stage_processes("deepfake_core.data.records", "write_records", CONFIG)
+def commands(deepfake_commands):
+    return deepfake_commands("deepfake_core.data.records")
 
 
-def test_a_writer_killed_at_twenty_moments_ends_with_the_same_bytes(faces_workspace, writer):
-    workspace = faces_workspace(frames=30)
-    writer.start(workspace)
-    began = time.monotonic()
-    assert writer.status() == 0
-    duration = time.monotonic() - began
-    undisturbed = bytes_in(workspace)
+@pytest.fixture
+def command(tmp_path):
+    """Return the function that gives the arguments which write the records of a workspace."""
+    config = tmp_path / "config.yaml"
+    config.write_text(Config(records=CONFIG).to_yaml())
+    return lambda workspace: ("records", "--workspace", workspace.root, "--config", config)
 
-    half_written = 0
-    for moment in [*(duration * (place + 0.5) / 15 for place in range(15)), *["inside a write"] * 5]:
-        forget(workspace)
-        child = writer.start(workspace)
-        if moment == "inside a write":
-            deadline = time.monotonic() + 60
-            while not list(workspace.records.glob(".spill-*")) and time.monotonic() < deadline:
-                time.sleep(0.0002)
-        else:
-            time.sleep(moment)
-        writer.kill(child)
-        half_written += bool(list(workspace.records.glob(".spill-*")))
-        writer.start(workspace)
-        assert writer.status() == 0
-        assert bytes_in(workspace) == undisturbed
 
-    assert half_written >= 5
+def test_a_writer_killed_at_twenty_moments_ends_with_the_same_bytes(faces_workspace, commands, command):
+    workspace, undisturbed = faces_workspace(frames=30), faces_workspace("undisturbed", frames=30)
+    write_records(undisturbed, config=CONFIG)
+
+    inside = commands.kill_at_twenty_moments(
+        *command(workspace),
+        forget=lambda: forget(workspace),
+        half_written=lambda: bool(list(workspace.records.glob(".spill-*"))),
+        made=lambda: bytes_in(workspace),
+    )
+
+    assert inside >= 5
+    assert bytes_in(workspace) == bytes_in(undisturbed)
 
 
 def forget(workspace) -> None:
     """Bring a workspace back to where no records were begun."""
-    shutil.rmtree(workspace.records)
+    shutil.rmtree(workspace.records, ignore_errors=True)
     for name in ("records.json", "records.started"):
         (workspace.receipts / name).unlink(missing_ok=True)
 
 
-def test_a_writer_killed_among_the_shards_keeps_the_finished_ones(faces_workspace, writer):
+def test_a_writer_killed_among_the_shards_keeps_the_finished_ones(faces_workspace, commands, command, wait_until):
     workspace = faces_workspace(frames=30)
-    child = writer.start(workspace)
-    deadline = time.monotonic() + 60
-    while not list(workspace.records.glob("*/*.tfrecord")) and time.monotonic() < deadline:
-        time.sleep(0.0002)
+    child = commands.start(*command(workspace))
+    wait_until(lambda: list(workspace.records.glob("*/*.tfrecord")))
     os.kill(child, signal.SIGSTOP)
     finished = {path.stem for path in workspace.records.glob(".spill-*/*.json")}
     kept = {path: path.stat().st_mtime_ns for path in workspace.records.glob("*/[0-9]*.tfrecord")}
-    writer.kill(child)
+    commands.kill(child)
 
     write_records(workspace, config=CONFIG)
 
