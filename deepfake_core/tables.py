@@ -246,13 +246,18 @@ def check(path: Path, *, schema: pa.Schema) -> int:
     Raises:
         MissingInput: there is no such file.
         WorkspaceError: it is damaged, another table, or of another version.
+        OSError: the system does not let it be read.
     """
     try:
         footer = pq.ParquetFile(path)
     except FileNotFoundError:
         message = f"{path} does not exist; the stage that writes it has not run."
         raise MissingInput(message) from None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        # A footer that makes no sense is an OSError too, without a number: those with one are the system's, and name
+        # the file themselves (no permission, a failing disk). It may be whole, so nobody is told to delete it.
+        if getattr(error, "errno", None):
+            raise
         message = f"{path} is damaged ({error}). Delete it and run the stage that writes it again."
         raise WorkspaceError(message) from None
     with footer:
@@ -260,8 +265,9 @@ def check(path: Path, *, schema: pa.Schema) -> int:
         wanted = schema.metadata
         for key, what in ((_NAME_KEY, "table"), (_VERSION_KEY, "version")):
             if found.get(key) != wanted[key]:
+                seen = found.get(key, b"none").decode(errors="replace")
                 message = (
-                    f"{path}: expected {what} {wanted[key].decode()!r}, found {found.get(key, b'none').decode()!r}. "
+                    f"{path}: expected {what} {wanted[key].decode()!r}, found {seen!r}. "
                     "It was written by another version of the platform: delete it and run its stage again."
                 )
                 raise WorkspaceError(message)

@@ -75,3 +75,31 @@ def test_a_damaged_table_is_refused(tmp_path: Path):
 
     with pytest.raises(WorkspaceError, match="is damaged"):
         tables.read(path, schema=tables.FACES)
+
+
+def test_a_footer_with_any_byte_changed_is_read_or_refused_by_name(tmp_path: Path):
+    path = tmp_path / "faces.parquet"
+    tables.write(path, tables.from_rows(ROWS, tables.FACES), schema=tables.FACES)
+    content = path.read_bytes()
+    footer = range(len(content) - 8 - int.from_bytes(content[-8:-4], "little"), len(content))
+
+    for place in footer:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xA5]) + content[place + 1 :])
+        outcome = check(path)
+        assert isinstance(outcome, int) or outcome.startswith(str(path))
+
+
+def check(path: Path) -> int | str:
+    """Return the number of rows, or why there is none."""
+    try:
+        return tables.check(path, schema=tables.FACES)
+    except WorkspaceError as error:
+        return str(error)
+
+
+def test_what_the_system_does_not_let_us_read_is_not_called_damaged(tmp_path: Path):
+    path = tmp_path / "faces.parquet"
+    path.symlink_to(path)
+
+    with pytest.raises(OSError, match=r"faces\.parquet"):
+        tables.check(path, schema=tables.FACES)

@@ -119,7 +119,7 @@ def find_file_problems(workspace: Workspace, extractions: pa.Table) -> dict[str,
             rows = tables.check(workspace.faces_of(video_id), schema=tables.FACES)
         except MissingInput:
             return "the file is gone"
-        except WorkspaceError as error:
+        except (WorkspaceError, OSError) as error:
             return str(error)
         wanted = expected[video_id]
         return None if rows == wanted else f"the file has {rows} rows, the extractions table counted {wanted}"

@@ -1,7 +1,10 @@
 """The gate as a stage: what it lets through, what it refuses, and what it leaves behind."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deepfake_core import files, receipts, tables
@@ -126,18 +129,34 @@ def test_tables_changed_by_hand_are_not_judged(workspace, dataset):
 
 def test_missing_damaged_and_short_faces_files_are_found(workspace, dataset):
     dataset.write(workspace)
-    gone, damaged, short = (row["video_id"] for row in dataset.videos[:3])
+    gone, damaged, short, zeroed, random, folder, closed = (row["video_id"] for row in dataset.videos[:7])
     workspace.faces_of(gone).unlink()
     workspace.faces_of(damaged).write_bytes(b"PAR1 and no more")
     table = tables.read(workspace.faces_of(short), schema=tables.FACES)
     tables.write(workspace.faces_of(short), table.slice(1), schema=tables.FACES)
+    overwrite_footer(workspace.faces_of(zeroed), bytes)
+    overwrite_footer(workspace.faces_of(random), np.random.default_rng(0).bytes)
+    workspace.faces_of(folder).unlink()
+    workspace.faces_of(folder).mkdir()
+    workspace.faces_of(closed).unlink()
+    workspace.faces_of(closed).symlink_to(workspace.faces_of(closed))
 
     problems = find_file_problems(workspace, dataset.table("extractions", tables.EXTRACTIONS))
 
-    assert set(problems) == {gone, damaged, short}
+    assert set(problems) == {gone, damaged, short, zeroed, random, folder, closed}
     assert problems[gone] == "the file is gone"
-    assert "is damaged" in problems[damaged]
     assert problems[short] == "the file has 11 rows, the extractions table counted 12"
+    for video_id in (damaged, zeroed, random, folder):
+        assert problems[video_id].startswith(f"{workspace.faces_of(video_id)} is damaged")
+    assert str(workspace.faces_of(closed)) in problems[closed]
+    assert "is damaged" not in problems[closed], "nobody is told to delete what the system does not let us read"
+
+
+def overwrite_footer(path: Path, make: Callable[[int], bytes]) -> None:
+    """Replace what a Parquet file says about itself; its length and its magic bytes stay."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[-8:-4], "little")
+    path.write_bytes(content[: -8 - length] + make(length) + content[-8:])
 
 
 def test_a_missing_faces_file_is_refused_unless_files_are_not_looked_at(workspace, dataset):
