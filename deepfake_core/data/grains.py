@@ -23,7 +23,7 @@ FACE_COLUMNS = ("video_id", "frame", "x1", "y1", "x2", "y2", "sharpness", "width
 
 Floats = npt.NDArray[np.float32]
 
-_UNREADABLE = ("unreadable", "timeout", "crashed", "memory", "failed")
+_UNREADABLE = ("unreadable", "missing", "timeout", "crashed")
 
 
 @dataclass(frozen=True)
@@ -215,10 +215,10 @@ def _people(videos: pd.DataFrame, role: str) -> "pd.Series[str]":
 
 
 def _find_targets(videos: pd.DataFrame) -> None:
-    """Mark for each fake whether the original of its target is there at the same compression."""
+    """Mark for each fake whether the original of its target is there, readable, at the same compression."""
     key = pd.MultiIndex.from_frame(videos[["dataset", "target", "compression"]])
     fake = videos["label"] == 1
-    originals = key[(~fake & (videos["status"] == "ok")).to_numpy()]
+    originals = key[(~fake & (videos["unreadable"] == 0)).to_numpy()]
     videos["has_target"] = pd.Series(key.isin(originals), index=videos.index).astype(float).where(fake)
 
 

@@ -113,8 +113,9 @@ def test_an_unreadable_video_is_asked_nothing_else(dataset):
     assert row[["lost_at", "frame_count_error", "faces", "no_face_share"]].isna().all()
 
 
-def test_an_unreadable_original_is_no_target(dataset):
-    dataset.rows_of("videos", ORIGINAL)[0].update(status="unreadable", reason="it is empty")
+@pytest.mark.parametrize(("table", "status"), [("videos", "unreadable"), ("extractions", "crashed")])
+def test_an_unreadable_original_is_no_target(dataset, table, status):
+    dataset.rows_of(table, ORIGINAL)[0].update(status=status, reason="it broke")
 
     grains = dataset.grains()
 
