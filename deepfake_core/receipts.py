@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deepfake_core import files
 from deepfake_core.config import Section
-from deepfake_core.errors import MissingInput, StaleInput, WorkspaceBusy
+from deepfake_core.errors import GateRefused, MissingInput, StaleInput, WorkspaceBusy
 from deepfake_core.report import StageReport
 from deepfake_core.stages import Stage, stage_named
 from deepfake_core.workspace import Workspace
@@ -102,9 +102,11 @@ def state_of(workspace: Workspace, stage: str, *, config: Section | None = None)
     """Say how a stage stands: against its outputs, its inputs, its code and, where given, its configuration."""
     receipt = read_receipt(workspace, stage)
     if receipt is None:
-        if _started_path(workspace, stage).exists():
-            return StageState(stage, "partial", "it was begun and not finished; run it again to go on")
-        return StageState(stage, "missing", "it has not run")
+        if not (started := _started_path(workspace, stage)).exists():
+            return StageState(stage, "missing", "it has not run")
+        if refused := files.read_json(started).get("refused"):
+            return StageState(stage, "partial", f"it refused: {refused}")
+        return StageState(stage, "partial", "it was begun and not finished; run it again to go on")
     why = next(_why_stale(workspace, stage_named(stage), receipt, config), "")
     return StageState(stage, "stale" if why else "done", why, receipt)
 
@@ -213,7 +215,12 @@ def open_stage(
         fingerprint = fingerprint_of(inputs=inputs, config=values, schema_version=stage.schema)
         work = Work(workspace, stage, inputs, values, fingerprint)
         _find_or_begin(work, config)
-        yield work
+        try:
+            yield work
+        except GateRefused as refusal:
+            told = str(refusal).partition("\n")[0].rstrip(".:")
+            files.write_json(_started_path(workspace, name), {"why": work.why, "refused": told})
+            raise
     finally:
         lock.release()
 

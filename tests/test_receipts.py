@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_core import files, receipts
 from deepfake_core.config import DownloadConfig, SplitConfig
-from deepfake_core.errors import MissingInput, StaleInput, WorkspaceBusy
+from deepfake_core.errors import DataQualityError, MissingInput, StaleInput, WorkspaceBusy
 from deepfake_core.report import StageReport
 from deepfake_core.workspace import Workspace
 
@@ -25,6 +25,12 @@ def make(
             return work.found
         files.write_text(output, text)
         return work.finish(StageReport(stage=stage, counts={"letters": len(text)}), outputs=[output])
+
+
+def refuse(workspace: Workspace, stage: str, message: str, *, config: DownloadConfig) -> None:
+    """Run a stage whose gate refuses."""
+    with receipts.open_stage(workspace, stage, config=config):
+        raise DataQualityError(message)
 
 
 def test_finished_work_is_found_with_its_report(workspace: Workspace):
@@ -109,3 +115,15 @@ def test_a_damaged_receipt_counts_as_none(workspace: Workspace):
     (workspace.receipts / "download.json").write_text("{", encoding="utf-8")
 
     assert receipts.state_of(workspace, "download").state == "missing"
+
+
+def test_a_refusal_is_told_by_whoever_needs_the_stage_next(workspace: Workspace):
+    with pytest.raises(DataQualityError):
+        refuse(workspace, "download", "3 critical checks failed:\n- every one of them", config=DOWNLOAD)
+
+    standing = receipts.state_of(workspace, "download")
+    assert (standing.state, standing.why) == ("partial", "it refused: 3 critical checks failed")
+    with pytest.raises(MissingInput, match="'download' is needed first: it refused: 3 critical checks failed"):
+        make(workspace, "split", workspace.splits_table, "x", config=SPLIT)
+    make(workspace, "download", workspace.videos_table, "a", config=DOWNLOAD)
+    assert receipts.state_of(workspace, "download").state == "done"

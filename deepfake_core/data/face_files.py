@@ -1,6 +1,6 @@
 """The faces files that records are made from, joined with what the other tables know of their videos."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,17 @@ def list_face_files(workspace: Workspace, splits: pa.Table) -> list[FaceFile]:
     ]
 
 
+def refuse_missing_files(workspace: Workspace, face_files: Iterable[FaceFile]) -> None:
+    """Refuse to go on where a faces file is gone.
+
+    Raises:
+        StaleInput: names the first one.
+    """
+    for face_file in face_files:
+        if not workspace.faces_of(face_file.video_id).is_file():
+            raise _not_what_was_extracted(workspace, face_file, "it is gone")
+
+
 def iter_faces_of(workspace: Workspace, face_file: FaceFile) -> Iterator[list[tuple[int, memoryview]]]:
     """Yield the faces of one video as lists of frame number and JPEG bytes, after checking the file's digest.
 
@@ -84,7 +95,8 @@ def iter_faces_of(workspace: Workspace, face_file: FaceFile) -> Iterator[list[tu
         StaleInput: the file is gone, is not what extraction wrote, or holds other faces than it counted.
     """
     path = workspace.faces_of(face_file.video_id)
-    if not path.is_file() or files.sha256_of_file(path) != face_file.digest:
+    refuse_missing_files(workspace, [face_file])
+    if files.sha256_of_file(path) != face_file.digest:
         raise _not_what_was_extracted(workspace, face_file, "its digest is another")
     frames: set[int] = set()
     with pq.ParquetFile(path, memory_map=True) as parquet:
@@ -109,5 +121,5 @@ def _rows(table: pa.Table, columns: tuple[str, ...]) -> list[dict[str, Any]]:
 def _not_what_was_extracted(workspace: Workspace, face_file: FaceFile, found: str) -> StaleInput:
     return StaleInput(
         f"{workspace.faces_of(face_file.video_id)} is not the file that extraction wrote with {face_file.faces} faces: "
-        f"{found}. Extract again: deepfake extract --workspace {workspace.root}"
+        f"{found}. Delete it, if it is there, and extract again: deepfake extract --workspace {workspace.root}"
     )

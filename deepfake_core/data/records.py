@@ -8,6 +8,7 @@ Reads the tables of videos, splits and extractions and the faces files; writes `
 last of all, ``records/index.json``. ``records_check.py`` proves the result.
 """
 
+import errno
 import os
 import shutil
 from collections import Counter
@@ -19,7 +20,8 @@ import tensorflow as tf
 from deepfake_core import files, receipts, tables
 from deepfake_core.config import RecordsConfig
 from deepfake_core.data.extraction_spec import read_extraction_spec
-from deepfake_core.data.face_files import FaceFile, list_face_files
+from deepfake_core.data.face_files import FaceFile, list_face_files, refuse_missing_files
+from deepfake_core.data.pace import in_bytes
 from deepfake_core.data.records_check import verify_records
 from deepfake_core.data.records_index import (
     RecordsIndex,
@@ -70,10 +72,11 @@ def write_records(workspace: Workspace, *, config: RecordsConfig, progress: Prog
         face_files = [face_file for face_file in everything if face_file.split is not None]
         _refuse_empty_splits(face_files)
         targets = _list_targets(workspace, config.shards)
+        refuse_missing_files(workspace, face_files)
         try:
             shards = _write_shards(workspace, face_files, targets, spill, config=config, progress=progress)
         except (OSError, tf.errors.OpError) as error:
-            message = f"cannot write the records below {workspace.records}: {error}. Free the disk and run it again."
+            message = f"cannot write the records below {workspace.records}: {error}. {_advice(error)}"
             raise WorkspaceError(message) from error
         index = RecordsIndex.of(seed=config.seed or 0, spec=spec, splits=_by_split(face_files, targets, shards))
         write_index(workspace, index)
@@ -96,7 +99,8 @@ def _write_shards(
     resumed = spill.complete(targets)
     _sweep(workspace.records, spill, keep=[target.path for target in targets if resumed and spill.finished(target)])
     if not resumed:
-        _refuse_small_disk(workspace, face_files)
+        spill.remove()  # or its room would be missed
+        _refuse_small_disk(workspace, face_files, shards=config.shards, workers=workers)
         spill.fill(workspace, face_files, targets, seed=config.seed or 0, workers=workers, progress=progress)
     with progress.bar("write shards", total=len(targets), unit="shards") as bar:
         for _ in in_threads(spill.write_shard, targets, workers=workers):
@@ -126,15 +130,32 @@ def _refuse_empty_splits(face_files: Sequence[FaceFile]) -> None:
         raise SplitError(message)
 
 
-def _refuse_small_disk(workspace: Workspace, face_files: Sequence[FaceFile]) -> None:
-    needed = sum(workspace.faces_of(f.video_id).stat().st_size for f in face_files) + SPARE_BYTES
+def _refuse_small_disk(
+    workspace: Workspace, face_files: Sequence[FaceFile], *, shards: Sequence[int], workers: int
+) -> None:
+    """Refuse a disk that would fill up: every face stands there once more, and twice while its shard is copied."""
+    sizes = Counter[str | None]()
+    for face_file in face_files:
+        sizes[face_file.split] += workspace.faces_of(face_file.video_id).stat().st_size
+    longest = max(sizes[split] / count for split, count in zip(SPLITS, shards, strict=True))
+    needed = sizes.total() + round(min(workers, sum(shards)) * longest) + SPARE_BYTES
     free = shutil.disk_usage(workspace.records).free
     if free < needed:
         message = (
-            f"the records need about {needed / 1e9:.1f} GB, the disk of {workspace.records} has {free / 1e9:.1f} GB "
-            "free. Free space, or put the workspace on a larger disk."
+            f"the records need about {in_bytes(needed)}, the disk of {workspace.records} has {in_bytes(free)} free. "
+            "Free space, or put the workspace on a larger disk."
         )
         raise WorkspaceError(message)
+
+
+def _advice(error: Exception) -> str:
+    """Say what helps against an error of the disk."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in {errno.ENOSPC, errno.EDQUOT} or isinstance(error, tf.errors.ResourceExhaustedError):
+        return "Free the disk and run it again."
+    if number == errno.EMFILE:
+        return "Every shard is a file that stays open: raise the limit (ulimit -n), or set fewer records.shards."
+    return "Mend it and run it again."
 
 
 def _sweep(records: Path, spill: Spill, *, keep: Sequence[Path]) -> None:

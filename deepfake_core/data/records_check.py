@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from deepfake_core import files, receipts, tables
 from deepfake_core.data.face_files import FaceFile, iter_faces_of, list_face_files
-from deepfake_core.data.records_index import RecordsIndex, Shard, SplitRecords, read_index
+from deepfake_core.data.records_index import RecordsIndex, Shard, SplitRecords, read_index, stray_shards
 from deepfake_core.data.shards import in_threads
 from deepfake_core.data.tfrecord import place_of
 from deepfake_core.errors import DataQualityError
@@ -52,6 +52,7 @@ def verify_records(workspace: Workspace, *, progress: Progress = SILENT) -> Stag
     expected = _expect(workspace, face_files, index, progress=progress)
     problems = _check_shards(workspace, index, expected, face_files, progress=progress)
     problems += [problem for name, part in index.splits.items() for problem in _check_counts(name, part, face_files)]
+    problems += [f"{path} is in no index" for path in stray_shards(workspace, index)]
     if problems:
         listed = "\n".join(f"- {problem}" for problem in sorted(problems)[:LONGEST_LIST])
         message = (

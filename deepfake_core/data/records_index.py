@@ -141,13 +141,21 @@ def refuse_damaged_shards(workspace: Workspace, name: str, part: SplitRecords) -
 
 
 def shards_are_whole(workspace: Workspace) -> bool:
-    """Say whether index and shards are there and have their lengths, so that a lost or cut one is written again."""
+    """Say whether index and shards are there, have their lengths and stand alone, so that others are written again."""
     try:
-        for name, part in read_index(workspace).splits.items():
+        index = read_index(workspace)
+        for name, part in index.splits.items():
             refuse_damaged_shards(workspace, name, part)
     except (MissingInput, WorkspaceError):
         return False
-    return True
+    return not stray_shards(workspace, index)
+
+
+def stray_shards(workspace: Workspace, index: RecordsIndex) -> list[str]:
+    """Return the shards that no index knows: a reader that takes whatever lies in the folder would meet faces twice."""
+    known = {shard.path for part in index.splits.values() for shard in part.shards}
+    there = {workspace.relative(path) for path in workspace.records.glob("*/[!.]*.tfrecord")}
+    return sorted(there - known)
 
 
 def _damaged(workspace: Workspace, why: str) -> WorkspaceError:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,38 +197,38 @@ class Commands:
         self,
         *arguments: str | Path,
         forget: Callable[[], None],
-        half_written: Callable[[], bool],
+        half_written: Sequence[Callable[[], bool]],
         made: Callable[[], dict[str, str]],
         kept: Callable[[], dict[Any, int]] = dict,
-    ) -> int:
+    ) -> list[int]:
         """Kill a command at fifteen moments, uniform over its run, and five times inside a write; run it again.
 
         Args:
             arguments: of the command.
             forget: brings the workspace back to where nothing was done.
-            half_written: says whether something stands there half written.
+            half_written: each says whether one kind of thing stands there half written.
             made: digests of everything the command makes; after each kill and the same command again they must be
                 those of an undisturbed run.
             kept: when each finished piece of work was written; the second run must touch none of them.
 
         Returns:
-            How many kills left something half written.
+            How many kills left each kind of thing half written.
         """
         forget()
         began = time.monotonic()
         self.finish(*arguments)
         duration = time.monotonic() - began
         undisturbed = made()
-        inside = 0
-        for moment in [*(duration * (place + 0.5) / 15 for place in range(15)), *[None] * 5]:
+        inside = [0] * len(half_written)
+        for kill in range(20):
             forget()
             child = self.start(*arguments)
-            if moment is None:
-                wait_for(half_written)
+            if kill < 15:
+                time.sleep(duration * (kill + 0.5) / 15)
             else:
-                time.sleep(moment)
+                wait_for(half_written[kill % len(half_written)])
             self.kill(child)
-            inside += half_written()
+            inside = [count + there() for count, there in zip(inside, half_written, strict=True)]
             before = kept()
             self.finish(*arguments)
             assert made() == undisturbed

@@ -1,10 +1,9 @@
 """Each face is written exactly once, in the same place for the same seed, whoever writes and whoever is killed."""
 
-import os
 import shutil
-import signal
 import tracemalloc
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -246,10 +245,18 @@ def test_a_faces_file_that_extraction_did_not_write_is_refused(faces_workspace):
     path = workspace.faces_of("ff/original/c40/000")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
 
-    with pytest.raises(StaleInput, match="Extract again"):
+    with pytest.raises(StaleInput, match="extract again"):
         write_records(workspace, config=CONFIG)
 
     assert not workspace.records_index.exists()
+
+
+def test_a_faces_file_that_is_gone_is_missed_by_name(faces_workspace):
+    workspace = faces_workspace()
+    workspace.faces_of("ff/original/c40/000").unlink()
+
+    with pytest.raises(StaleInput, match=r"original/c40/000.parquet .* it is gone. .*extract again"):
+        write_records(workspace, config=CONFIG)
 
 
 def test_faces_of_which_nobody_knows_how_they_were_made_are_refused(faces_workspace, finish_again):
@@ -325,6 +332,43 @@ def test_verification_finds_one_flipped_bit_and_names_the_shard(faces_workspace)
     shard.write_bytes(bytes(data))
 
     with pytest.raises(DataQualityError, match="00003-of-00005"):
+        verify_records(workspace)
+
+
+def test_verification_finds_a_shard_that_no_index_knows_and_another_run_removes_it(faces_workspace):
+    workspace = faces_workspace()
+    write_records(workspace, config=CONFIG)
+    whole = bytes_in(workspace)
+    shutil.copy(
+        workspace.records / "train/00000-of-00005.tfrecord", workspace.records / "train/00000-of-00003.tfrecord"
+    )
+
+    with pytest.raises(DataQualityError, match=r"00000-of-00003\.tfrecord is in no index"):
+        verify_records(workspace)
+
+    assert write_records(workspace, config=CONFIG).outcome == "done"
+    assert bytes_in(workspace) == whole
+
+
+@pytest.mark.parametrize(
+    ("forge", "complaint"),
+    [
+        (lambda part: part["classes"].update({"0": 35, "1": 37}), "other classes"),
+        (lambda part: part.update(groups=["000"]), "other groups"),
+        (lambda part: part.update(faces=71), "other faces"),
+    ],
+    ids=["classes", "groups", "faces"],
+)
+def test_verification_finds_an_index_that_counts_wrong(faces_workspace, finish_again, forge, complaint):
+    workspace = faces_workspace()
+    write_records(workspace, config=CONFIG)
+    index = files.read_json(workspace.records_index)
+    forge(index["splits"]["train"])
+    files.write_json(workspace.records_index, index)
+    (workspace.receipts / "records.json").unlink()
+    finish_again(workspace, "records", CONFIG, [workspace.records_index])
+
+    with pytest.raises(DataQualityError, match=f"gives train {complaint}"):
         verify_records(workspace)
 
 
@@ -405,12 +449,35 @@ def test_a_writer_killed_at_twenty_moments_ends_with_the_same_bytes(faces_worksp
     inside = commands.kill_at_twenty_moments(
         *command(workspace),
         forget=lambda: forget(workspace),
-        half_written=lambda: bool(list(workspace.records.glob(".spill-*"))),
+        half_written=[lambda: is_spilling(workspace), lambda: is_writing_shards(workspace)],
         made=lambda: bytes_in(workspace),
+        kept=lambda: finished_shards(workspace),
     )
 
-    assert inside >= 5
+    assert sum(inside) >= 5
+    assert min(inside) >= 1
     assert bytes_in(workspace) == bytes_in(undisturbed)
+
+
+def is_spilling(workspace) -> bool:
+    """Say whether some faces, and not all, are in the buckets of their shards."""
+    buckets = list(workspace.records.glob(".spill-*/*.bucket"))
+    return any(bucket.stat().st_size for bucket in buckets) and not list(workspace.records.glob(".spill-*/layout.npz"))
+
+
+def is_writing_shards(workspace) -> bool:
+    """Say whether some shards are finished, and not all."""
+    return bool(list(workspace.records.glob(".spill-*/*.json"))) and not workspace.records_index.exists()
+
+
+def finished_shards(workspace) -> dict[Path, int]:
+    """Return when each shard was written that another run need not write again."""
+    known = {path.stem for path in workspace.records.glob(".spill-*/*.json")}
+    return {
+        path: path.stat().st_mtime_ns
+        for path in workspace.records.glob("*/[0-9]*.tfrecord")
+        if workspace.records_index.exists() or f"{path.parent.name}-{path.name[:5]}" in known
+    }
 
 
 def forget(workspace) -> None:
@@ -420,20 +487,42 @@ def forget(workspace) -> None:
         (workspace.receipts / name).unlink(missing_ok=True)
 
 
-def test_a_writer_killed_among_the_shards_keeps_the_finished_ones(faces_workspace, commands, command, wait_until):
-    workspace = faces_workspace(frames=30)
-    child = commands.start(*command(workspace))
-    wait_until(lambda: list(workspace.records.glob("*/*.tfrecord")))
-    os.kill(child, signal.SIGSTOP)
-    finished = {path.stem for path in workspace.records.glob(".spill-*/*.json")}
-    kept = {path: path.stat().st_mtime_ns for path in workspace.records.glob("*/[0-9]*.tfrecord")}
-    commands.kill(child)
+def test_a_run_killed_after_the_spill_is_no_start_for_another_seed(faces_workspace, monkeypatch):
+    workspace, undisturbed = faces_workspace(), faces_workspace("undisturbed")
+    other = CONFIG.model_copy(update={"seed": 43})
+    write_records(undisturbed, config=other)
+    write_records(workspace, config=CONFIG.model_copy(update={"seed": 1}))
 
-    write_records(workspace, config=CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.Spill, "write_shard", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            write_records(workspace, config=CONFIG)
+    assert not workspace.records_index.exists()
+    write_records(workspace, config=other)
 
-    again = {path for path, written in kept.items() if path.stat().st_mtime_ns != written}
-    assert {f"{path.parent.name}-{path.name[:5]}" for path in again}.isdisjoint(finished)
-    assert verify_records(workspace).counts["faces"] == 600
+    assert bytes_in(workspace) == bytes_in(undisturbed)
+
+
+def test_the_room_of_a_killed_run_is_not_missed_by_the_next(faces_workspace, monkeypatch):
+    workspace = faces_workspace()
+    faces = sum(path.stat().st_size for path in workspace.faces.rglob("*.parquet"))
+    room = 2 * faces + records.SPARE_BYTES
+
+    def disk_usage(folder):
+        return Disk(free=room - sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+
+    monkeypatch.setattr(records.shutil, "disk_usage", disk_usage)
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.np, "savez", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            write_records(workspace, config=CONFIG)
+
+    assert write_records(workspace, config=CONFIG).counts["faces"] == 120
+
+
+def stopped(*_, **__):
+    """Stand in for a function during which somebody stops the run."""
+    raise KeyboardInterrupt
 
 
 def test_the_writer_holds_less_than_a_shard_in_memory(faces_workspace):
