@@ -109,9 +109,14 @@ def _behind_a_total(check: Check, videos: pd.DataFrame) -> tuple[Culprit, ...]:
         return ()
     values = videos[check.show].fillna(0)
     worst = videos.loc[values[values > 0].sort_values(ascending=False, kind="stable").index[:SHOWN]]
-    return tuple(
-        _video(row, row["why_unreadable"] or write_number(row[check.show], check.unit)) for row in _records(worst)
-    )
+    return tuple(_video(row, _part_in_a_total(check, row)) for row in _records(worst))
+
+
+def _part_in_a_total(check: Check, row: Mapping[Hashable, Any]) -> str:
+    if row["unreadable"]:
+        why = row["why_unreadable"]
+        return why if isinstance(why, str) else "unreadable, no reason was noted"
+    return write_number(row[check.show], check.unit)
 
 
 def _video(row: Mapping[Hashable, Any], seen: str) -> Culprit:

@@ -101,6 +101,17 @@ def test_names_from_elsewhere_cannot_write_into_the_page(page, dataset):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
 
 
+def test_an_unreadable_video_without_a_reason_says_so(page, dataset):
+    dataset.rows_of("videos", FAKE)[0].update(status="unreadable", reason=None)
+
+    html = page()
+
+    section = html.split("Nearly all videos can be read")[1].split("</section>")[0]
+    assert FAKE in section
+    assert "unreadable, no reason was noted" in section
+    assert ">nan<" not in section
+
+
 def test_a_video_whose_faces_file_is_gone_is_listed_without_a_picture(page, dataset):
     dataset.rows_of("extractions", FAKE)[0]["digest"] = None
 
