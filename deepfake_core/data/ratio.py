@@ -1,15 +1,17 @@
 """Share whole groups out at random so that the counts come out exactly, where that is possible.
 
-Which totals of two parts are still within reach is a subset-sum over two sums at once. It is solved backwards over the
-shuffled groups, a bit for each pair of sums; then every group is drawn forwards, at random among the parts that keep
-the wanted totals within reach.
+Which totals of some parts are still within reach is a subset-sum over several sums at once. It is solved backwards over
+the shuffled groups, a bit for each tuple of sums; then every group is drawn forwards, at random among the parts that
+keep the wanted totals within reach.
 """
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cache
-from math import floor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, reduce
+from itertools import accumulate
+from math import floor, isqrt, prod
+from operator import mul, or_
 
 from deepfake_core.config import SplitConfig
 from deepfake_core.data.groups import Groups
@@ -84,102 +86,151 @@ def share_out(weights: Mapping[str, int], *, counts: Sequence[int], seed: int) -
     """
     order = sorted(group for group, weight in weights.items() if weight > 0)
     random.Random(seed).shuffle(order)  # noqa: S311 - a seeded draw, not a secret
-    train, val, test = counts
-    small = _draw(order, weights, wanted=(val, test), others=train, seed=seed)
-    rest = [group for group in order if group not in small]
     if sum(counts) >= sum(weights.values()):
-        large = dict.fromkeys(rest, "train")
+        parts = _share_all(order, weights, counts=counts, seed=seed)
     else:
-        large = dict.fromkeys(_draw(rest, weights, wanted=(train, 0), others=0, seed=seed), "train")
+        parts = _share_some(order, weights, counts=counts, seed=seed)
     weightless = [group for group, weight in weights.items() if weight == 0]
-    return {**small, **large, **dict.fromkeys(weightless, "train")}
+    return {**parts, **dict.fromkeys(weightless, "train")}
+
+
+def _share_all(order: Sequence[str], weights: Mapping[str, int], *, counts: Sequence[int], seed: int) -> dict[str, str]:
+    train, val, test = counts
+    parts = _draw(order, weights, wanted={"val": val, "test": test}, others=train, seed=seed)
+    return {group: parts.get(group, "train") for group in order}
+
+
+def _share_some(
+    order: Sequence[str], weights: Mapping[str, int], *, counts: Sequence[int], seed: int
+) -> dict[str, str]:
+    """Leave some groups to nobody: val and test first, then train out of the rest, which is quick and mostly right.
+
+    Where the rest gives no train as near as all groups would, three sums are looked at together: exact, and dearer.
+    """
+    train, val, test = counts
+    small = _draw(order, weights, wanted={"val": val, "test": test}, others=train, seed=seed)
+    rest = [group for group in order if group not in small]
+    large = _draw(rest, weights, wanted={"train": train}, others=0, seed=seed)
+    nearest = _draw(order, weights, wanted={"train": train}, others=val + test, seed=seed)
+    if _missed(large, weights, train) == _missed(nearest, weights, train):
+        return {**small, **large}
+    return _draw(order, weights, wanted={"val": val, "test": test, "train": train}, others=0, seed=seed)
+
+
+def _missed(drawn: Iterable[str], weights: Mapping[str, int], wanted: int) -> int:
+    return abs(sum(weights[group] for group in drawn) - wanted)
 
 
 def _draw(
-    order: Sequence[str], weights: Mapping[str, int], *, wanted: tuple[int, int], others: int, seed: int
+    order: Sequence[str], weights: Mapping[str, int], *, wanted: Mapping[str, int], others: int, seed: int
 ) -> dict[str, str]:
-    """Draw "val" and "test" of the wanted totals, or the nearest ones; the groups of neither are not in the answer.
+    """Draw parts of the wanted totals, or the nearest ones; the groups of no part are not in the answer.
 
-    ``others`` is how much the groups of neither should weigh: more than zero, and some will be left.
+    ``others`` is how much the groups of no part should weigh: more than zero, and some will be left.
     """
     heaviest = max((weights[group] for group in order), default=0)
-    grid = _Grid(wanted[0] + heaviest, wanted[1] + (heaviest if wanted[1] else 0))
-    reach = [1]  # a bit a pair of sums that the groups from here on can make; the empty rest makes (0, 0)
-    for group in reversed(order):
-        weight = weights[group]
-        reach.append(reach[-1] | grid.add_first(reach[-1], weight) | grid.add_second(reach[-1], weight))
-    reach.reverse()
+    grid = _Grid([want + heaviest for want in wanted.values()])
+    reach = _reach(grid, [weights[group] for group in order])
     total = sum(weights[group] for group in order)
-    first, second = grid.nearest(reach[0], wanted, total=total, others=others)
+    needs = grid.nearest(next(reach), tuple(wanted.values()), total=total, others=others)
     draw = random.Random(seed + 1)  # noqa: S311
     parts: dict[str, str] = {}
-    for group, possible in zip(order, reach[1:], strict=True):
+    for group, possible in zip(order, reach, strict=True):
         weight = weights[group]
-        chances = [
-            ("val", first, grid.holds(possible, first - weight, second)),
-            ("test", second, grid.holds(possible, first, second - weight)),
-            ("", total - first - second, grid.holds(possible, first, second)),
-        ]
-        open_to = [(name, max(need, 1e-9)) for name, need, ok in chances if ok]
-        (name,) = draw.choices([name for name, _ in open_to], [need for _, need in open_to])
+        chances = [(name, needs[axis], _less(needs, axis, weight)) for axis, name in enumerate(wanted)]
+        chances.append(("", total - sum(needs), needs))
+        open_to = [(name, max(need, 1e-9), left) for name, need, left in chances if grid.holds(possible, left)]
+        ((name, _, needs),) = draw.choices(open_to, [need for _, need, _ in open_to])
         total -= weight
         if name:
             parts[group] = name
-            first, second = (first - weight, second) if name == "val" else (first, second - weight)
     return parts
 
 
+def _less(needs: tuple[int, ...], axis: int, weight: int) -> tuple[int, ...]:
+    return (*needs[:axis], needs[axis] - weight, *needs[axis + 1 :])
+
+
+def _reach(grid: "_Grid", weights: Sequence[int]) -> Iterator[int]:
+    """Yield the sums within reach of all groups, of all but the first, and so on to those of none.
+
+    They are made from the last group backwards and wanted forwards. A set of three sums can take megabytes, so only
+    some are kept, and those between two of them are made a second time.
+    """
+    apart = isqrt(len(weights)) + 1
+    blocks = [weights[index : index + apart] for index in range(0, len(weights), apart)]
+    kept = [grid.ZEROS]
+    for block in reversed(blocks[1:]):
+        kept.append(reduce(grid.extend, reversed(block), kept[-1]))
+    for block in blocks:
+        _, *made = accumulate(reversed(block), grid.extend, initial=kept.pop())
+        yield from reversed(made)
+    yield grid.ZEROS
+
+
 class _Grid:
-    """Sets of pairs of sums as one integer: bit ``first × stride + second``."""
+    """Sets of several sums as one integer: a bit for each tuple of sums, the last one's neighbours side by side."""
 
-    def __init__(self, first: int, second: int) -> None:
-        self._rows = first + 1
-        self._stride = second + 1
-        self._all = (1 << self._rows * self._stride) - 1
+    ZEROS = 1
+    """The set of what no group at all makes."""
 
-    def add_first(self, pairs: int, weight: int) -> int:
-        return (pairs << weight * self._stride) & self._all
+    def __init__(self, limits: Sequence[int]) -> None:
+        self._sizes = [limit + 1 for limit in limits]
+        self._strides = [prod(self._sizes[axis + 1 :]) for axis in range(len(limits))]
+        self._bits = prod(self._sizes)
+        self._room = cache(self._find_room)  # of this grid, so that it goes with it
 
-    def add_second(self, pairs: int, weight: int) -> int:
-        return (pairs & self._below(weight)) << weight
+    def extend(self, sums: int, weight: int) -> int:
+        """Return the sums and those that a group of this weight makes of them: in one part, or in none."""
+        more = ((sums & self._room(axis, weight)) << weight * stride for axis, stride in enumerate(self._strides))
+        return reduce(or_, more, sums)
 
-    def holds(self, pairs: int, first: int, second: int) -> bool:
-        inside = 0 <= first < self._rows and 0 <= second < self._stride
-        return inside and bool(pairs >> (first * self._stride + second) & 1)
+    def holds(self, sums: int, point: tuple[int, ...]) -> bool:
+        inside = all(0 <= value < size for value, size in zip(point, self._sizes, strict=True))
+        return inside and bool(sums >> sum(map(mul, point, self._strides)) & 1)
 
-    def nearest(self, pairs: int, wanted: tuple[int, int], *, total: int, others: int) -> tuple[int, int]:
-        """Return the pair of sums in the set that differs least from the wanted one.
+    def nearest(self, sums: int, wanted: tuple[int, ...], *, total: int, others: int) -> tuple[int, ...]:
+        """Return the tuple of sums in the set that differs least from the wanted one.
 
         Neither a wanted part nor, where ``others`` are wanted, the rest of ``total`` stays empty if that can be helped.
         """
-        candidates = [
-            (first, second)
-            for first in range(self._rows)
-            for second in range(self._stride)
-            if self.holds(pairs, first, second)
-        ]
-        return min(
-            candidates, key=lambda pair: (_emptied(pair, wanted, total - sum(pair), others), _distance(pair, wanted))
-        )
+        best: dict[int, tuple[int, ...]] = {}
+        farthest = sum(max(want, size - 1 - want) for want, size in zip(wanted, self._sizes, strict=True))
+        for distance in range(farthest + 1):
+            for point in sorted(_around(wanted, distance), key=lambda point: (_largest_gap(point, wanted), point)):
+                if self.holds(sums, point):
+                    best.setdefault(_emptied(point, wanted, total - sum(point), others), point)
+            if 0 in best:
+                break
+        return best[min(best)]
 
-    @cache  # noqa: B019 - a grid lives as long as one draw
-    def _below(self, weight: int) -> int:
-        """All pairs whose second sum stays inside when ``weight`` is added."""
-        row = (1 << max(self._stride - weight, 0)) - 1
-        pattern, height = row, 1
-        while height < self._rows:
-            pattern |= pattern << height * self._stride
-            height *= 2
-        return pattern & self._all
-
-
-def _emptied(pair: tuple[int, int], wanted: tuple[int, int], left: int, others: int) -> int:
-    return sum(found == 0 < want for found, want in zip((*pair, left), (*wanted, others), strict=True))
+    def _find_room(self, axis: int, weight: int) -> int:
+        """All points whose sum on this axis stays inside when ``weight`` is added."""
+        size, stride = self._sizes[axis], self._strides[axis]
+        pattern, width = (1 << max(size - weight, 0) * stride) - 1, size * stride
+        while width < self._bits:
+            pattern |= pattern << width
+            width *= 2
+        return pattern & (1 << self._bits) - 1
 
 
-def _distance(pair: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:
-    off = [abs(found - want) for found, want in zip(pair, wanted, strict=True)]
-    return sum(off), max(off), pair
+def _around(centre: tuple[int, ...], distance: int) -> Iterator[tuple[int, ...]]:
+    """Yield the points whose differences from the centre sum to ``distance``."""
+    first, *rest = centre
+    if not rest:
+        yield from ((value,) for value in {first - distance, first + distance})
+        return
+    for off in range(-distance, distance + 1):
+        for others in _around(tuple(rest), distance - abs(off)):
+            yield (first + off, *others)
+
+
+def _emptied(point: tuple[int, ...], wanted: tuple[int, ...], left: int, others: int) -> int:
+    return sum(found == 0 < want for found, want in zip((*point, left), (*wanted, others), strict=True))
+
+
+def _largest_gap(point: tuple[int, ...], wanted: tuple[int, ...]) -> int:
+    return max(abs(found - want) for found, want in zip(point, wanted, strict=True))
 
 
 def _slashed(counts: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -15,6 +16,10 @@ def totals(weights, counts, seed=1):
     for group, part in parts.items():
         found[part] += weights[group]
     return tuple(found[part] for part in ("train", "val", "test"))
+
+
+def distance(found, counts):
+    return sum(abs(have - want) for have, want in zip(found, counts, strict=True))
 
 
 def groups_of(*sizes):
@@ -57,6 +62,41 @@ def test_where_no_exact_cut_exists_it_is_the_nearest_and_no_part_is_empty():
 
 def test_groups_beyond_the_counts_are_given_to_nobody():
     assert totals(groups_of(*[2] * 10), (6, 2, 2)) == (6, 2, 2)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_beyond_the_counts_too_an_exact_cut_is_found_whenever_there_is_one_and_else_the_nearest(seed):
+    draw = random.Random(seed)  # noqa: S311
+    weights = groups_of(*[draw.choice((1, 2, 2, 3, 5)) for _ in range(6)])
+    total = sum(weights.values())
+    counts = tuple(draw.randint(1, total // 3 - 1) for _ in range(3))
+    cuts = {
+        tuple(sum(w for w, part in zip(weights.values(), cut, strict=True) if part == wanted) for wanted in range(3))
+        for cut in itertools.product(range(4), repeat=len(weights))
+    }
+
+    found = totals(weights, counts, seed)
+
+    assert 0 not in found
+    assert distance(found, counts) == min(distance(cut, counts) for cut in cuts if 0 not in cut)
+
+
+def test_what_val_and_test_take_leaves_train_what_it_needs():
+    weights = groups_of(2, 1, 1, 3, 5)
+
+    assert {totals(weights, (1, 2, 3), seed) for seed in range(100)} == {(1, 2, 3)}
+
+
+def test_three_sums_at_once_of_many_groups_fit_into_little_memory():
+    weights = groups_of(*[2] * 98, 1, 1)
+    tracemalloc.start()
+
+    found = {totals(weights, (41, 40, 40), seed) for seed in range(4)}
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == {(41, 40, 40)}
+    assert peak < 0.7e6  # all sets at once would take 1.1e6
 
 
 def test_groups_without_an_original_follow_to_train():
