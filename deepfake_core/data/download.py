@@ -130,7 +130,7 @@ def _fetch_and_verify(
             fetcher, todo, root=root, connections=config.connections, progress=progress
         )
         found = _verify(workspace, [video for video in videos if video.path.exists()], config, progress)
-        damaged = [video for video in videos if found.get(video.video_id, {}).get("status") == "unreadable"]
+        damaged = [video for video in videos if _is_damaged(found.get(video.video_id, {}))]
         if turn + 1 < FETCH_ROUNDS:
             for video in damaged:
                 video.path.unlink()
@@ -138,6 +138,11 @@ def _fetch_and_verify(
         if error := failures.get(video.path):
             found[video.video_id] = {"status": "missing", "reason": f"{error}."}
     return found
+
+
+def _is_damaged(found: Found) -> bool:
+    """Return whether a file was read and judged; a verifier that died or could not read says nothing about it."""
+    return found.get("status") == "unreadable" and "sha256" in found
 
 
 def _root(workspace: Workspace, config: DownloadConfig) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from deepfake_core import tables
 from deepfake_core.config import DownloadConfig
-from deepfake_core.data import faceforensics
+from deepfake_core.data import faceforensics, verify
 from deepfake_core.data.download import accept_terms, download_videos
 from deepfake_core.errors import DownloadError, TermsNotAccepted
 
@@ -170,6 +170,33 @@ def test_a_file_that_is_no_video_on_the_server_is_an_unreadable_row_and_asked_fo
 
     server.content[f"{ORIGINALS}/183.mp4"] = video_bytes("183")
     assert download_videos(space, config=config_of(server)).failed == 0
+
+
+def test_a_verifier_that_dies_costs_no_file_that_came(space, server, config_of, monkeypatch):
+    honest, doomed = verify.supervise, ["ffpp/original/c40/183"]
+
+    def dying_once(jobs, **given):
+        for outcome in honest(jobs, **given):
+            died = outcome.key in doomed
+            yield verify.Outcome(doomed.pop(), "crashed", reason="its process died (SIGKILL)") if died else outcome
+
+    monkeypatch.setattr(verify, "supervise", dying_once)
+
+    report = download_videos(space, config=config_of(server))
+
+    assert doomed == []
+    assert report.failed == 0
+    assert server.fetched().count(f"{ORIGINALS}/183.mp4") == 1
+    assert_intact(space, server)
+
+
+def test_a_folder_in_the_place_of_a_video_is_a_row_with_a_reason(space, server, config_of):
+    (space.videos / "original_sequences/youtube/c40/videos/183.mp4").mkdir(parents=True)
+
+    report = download_videos(space, config=config_of(server))
+
+    assert (report.failed, report.counts["ok"]) == (1, 7)
+    assert "directory" in rows_by_name(space)["183"]["reason"]
 
 
 def test_a_killed_download_goes_on_where_it_stopped(space, server, config_of, wait_until):
