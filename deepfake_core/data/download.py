@@ -133,6 +133,7 @@ def _fetch_and_verify(
         damaged = [video for video in videos if _is_damaged(found.get(video.video_id, {}))]
         if turn + 1 < FETCH_ROUNDS:
             for video in damaged:
+                fetcher.doubt(faceforensics.wanted(video, root).relative)
                 video.path.unlink()
     for video in videos:
         if error := failures.get(video.path):

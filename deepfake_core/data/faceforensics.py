@@ -117,7 +117,7 @@ def _read_list(fetcher: Fetcher, root: Path, source: str) -> tuple[Any, str]:
         values = files.read_json(fresh)
     except (NotOnServer, TransferBroken) as error:
         if not path.exists():
-            asked = ", ".join(fetcher.servers.bases)
+            asked = ", ".join(fetcher.asked(source))
             message = f"no server gives {source} (asked: {asked}): {error}. Try again later, or give another --server."
             raise DownloadError(message) from error
         return files.read_json(path), f"no server gives {source} now ({error}); the one of an earlier run is used"

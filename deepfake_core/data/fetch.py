@@ -70,13 +70,13 @@ class Patience:
             work: tries once.
             part: grows when a try brings new bytes.
         """
-        fruitless, furthest = 0, _size(part)
+        fruitless, furthest = 0, size_of(part)
         while True:
             try:
                 work()
             except TransferBroken as error:
-                fruitless = 0 if _size(part) > furthest else fruitless + 1
-                furthest = max(furthest, _size(part))
+                fruitless = 0 if size_of(part) > furthest else fruitless + 1
+                furthest = max(furthest, size_of(part))
                 if fruitless >= self.attempts:
                     raise
                 self._sleep(max(self._pause(fruitless), error.wait_seconds))
@@ -95,6 +95,14 @@ class Patience:
 def part_of(path: Path) -> Path:
     """Return where the bytes of an unfinished transfer to ``path`` are kept."""
     return path.with_name(f".{path.name}.part")
+
+
+def size_of(part: Path) -> int:
+    """Return how many bytes a file has; 0 where there is none."""
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def fetch_once(
@@ -121,7 +129,7 @@ def fetch_once(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part, note = part_of(path), _Note.beside(path)
-    done = _size(part)
+    done = size_of(part)
     headers = {"Accept-Encoding": "identity"}
     if done:
         headers |= {"Range": f"bytes={done}-"} | ({"If-Range": note.validator} if note.validator else {})
@@ -176,7 +184,7 @@ def _receive(answer: httpx.Response, part: Path, *, start: int, stop: Event, on_
 
 
 def _refuse_wrong_length(part: Path, total: int | None, url: str) -> None:
-    size = _size(part)
+    size = size_of(part)
     if total is None or size == total:
         return
     if size > total:
@@ -256,10 +264,3 @@ def _range_start(answer: httpx.Response) -> int:
 def _retry_after(answer: httpx.Response) -> float:
     seconds = answer.headers.get("Retry-After", "")
     return float(seconds) if seconds.isdecimal() else 0.0
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

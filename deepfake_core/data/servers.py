@@ -1,24 +1,30 @@
 """Which of several servers to ask, and asking them for one file until it is there or surely is not."""
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import httpx
 
-from deepfake_core.data.fetch import NotOnServer, Patience, TransferBroken, fetch_once, part_of
+from deepfake_core.data.fetch import NotOnServer, Patience, TransferBroken, fetch_once, part_of, size_of
 
 FAILURES_UNTIL_LAST = 8
 """Failures in a row, over all threads, after which a server is asked only when no other is left."""
 UNREACHABLE_COUNTS = 4
 """How many failures one refused or impossible connection is worth."""
+TRIES_IN_A_ROW = 3
+"""Fruitless tries for one file, at most, until another server is asked for it."""
 
 
 class Servers:
     """Servers that hold the same files, in the order of preference; shared by threads.
 
-    A server that fails again and again moves behind the others, and back when it works again.
+    A server that fails again and again moves behind the others, and back when it works again. One that fails only for
+    a single file moves behind them for that file.
     """
 
     def __init__(self, bases: Sequence[str]) -> None:
@@ -30,11 +36,23 @@ class Servers:
         """All servers."""
         return tuple(self._failures)
 
-    def best(self, *, but: set[str]) -> str | None:
-        """Return the server to ask first, leaving some out; None where no other is left."""
+    def best(self, *, but: set[str], turns: Mapping[str, int] = MappingProxyType({})) -> str | None:
+        """Return the server to ask first; None where no other is left.
+
+        Args:
+            but: servers to leave out.
+            turns: how often each server had its turn for this file, and did not give it.
+        """
         with self._lock:
             left = [base for base in self._failures if base not in but]
-            return min(left, key=lambda base: self._failures[base] // FAILURES_UNTIL_LAST, default=None)
+            return min(
+                left, key=lambda base: (turns.get(base, 0), self._failures[base] // FAILURES_UNTIL_LAST), default=None
+            )
+
+    def silent(self) -> set[str]:
+        """Return the servers that failed so often, and never worked since, that they are asked last."""
+        with self._lock:
+            return {base for base, failures in self._failures.items() if failures >= FAILURES_UNTIL_LAST}
 
     def worked(self, base: str) -> None:
         """Remember that a server answered."""
@@ -45,6 +63,19 @@ class Servers:
         """Remember that a server did not answer, or broke off."""
         with self._lock:
             self._failures[base] += UNREACHABLE_COUNTS if unreachable else 1
+
+
+@dataclass
+class _Tries:
+    """What came of asking for one file.
+
+    Attributes:
+        fruitless: server → its tries that brought nothing, since it last brought something.
+        giver: the server that gave the whole file.
+    """
+
+    fruitless: Counter[str] = field(default_factory=Counter)
+    giver: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +91,7 @@ class Fetcher:
     client: httpx.Client
     servers: Servers
     patience: Patience
+    _tries: dict[str, _Tries] = field(default_factory=dict, init=False)
 
     def fetch(self, relative: str, path: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> None:
         """Fetch ``<server>/<relative>`` to ``path``.
@@ -72,6 +104,24 @@ class Fetcher:
         refusals: dict[str, NotOnServer | TransferBroken] = {}
         self.patience.insist(lambda: self._try_servers(relative, path, refusals, on_bytes), part=part_of(path))
 
+    def asked(self, relative: str) -> tuple[str, ...]:
+        """Return the servers that were asked for a file."""
+        return tuple(self._tries_for(relative).fruitless)
+
+    def doubt(self, relative: str) -> None:
+        """Prefer another server for a file that arrived damaged."""
+        tries = self._tries_for(relative)
+        if tries.giver is not None:
+            tries.fruitless[tries.giver] += self._tries_in_a_row
+
+    def _tries_for(self, relative: str) -> _Tries:
+        return self._tries.setdefault(relative, _Tries())
+
+    @property
+    def _tries_in_a_row(self) -> int:
+        """So few that every server has its turn before patience is at its end."""
+        return max(1, min(TRIES_IN_A_ROW, self.patience.attempts // len(self.servers.bases)))
+
     def _try_servers(
         self,
         relative: str,
@@ -79,7 +129,10 @@ class Fetcher:
         refusals: dict[str, NotOnServer | TransferBroken],
         on_bytes: Callable[[int], None],
     ) -> None:
-        while (base := self.servers.best(but=set(refusals))) is not None:
+        tries = self._tries_for(relative)
+        while (base := self._next(tries, refused=set(refusals))) is not None:
+            tries.fruitless[base] += 0  # asked, at least
+            before = size_of(part_of(path))
             try:
                 fetch_once(self.client, base + relative, path, stop=self.patience.stop, on_bytes=on_bytes)
             except NotOnServer as error:
@@ -87,14 +140,28 @@ class Fetcher:
                 self.servers.worked(base)
             except TransferBroken as error:
                 self.servers.failed(base, unreachable=error.unreachable)
+                grew = size_of(part_of(path)) > before
+                worth = self._tries_in_a_row if error.unreachable else 1
+                tries.fruitless[base] = 0 if grew else tries.fruitless[base] + worth
                 if not (error.unreachable and refusals):  # one server said no; that others are dead changes nothing
                     raise
                 refusals[base] = error
             else:
                 self.servers.worked(base)
+                tries.fruitless[base], tries.giver = 0, base
                 return
-        message = "; ".join(f"{httpx.URL(base).host}: {error}" for base, error in refusals.items())
-        raise NotOnServer(message)
+        raise NotOnServer(self._why_not(refusals))
+
+    def _next(self, tries: _Tries, *, refused: set[str]) -> str | None:
+        # Once one server said no, hearing nothing from those that are dead is not worth a timeout for every file.
+        but = refused | self.servers.silent() if refused else refused
+        turns = {base: count // self._tries_in_a_row for base, count in tries.fruitless.items()}
+        return self.servers.best(but=but, turns=turns)
+
+    def _why_not(self, refusals: Mapping[str, NotOnServer | TransferBroken]) -> str:
+        said = {base: str(error) for base, error in refusals.items()}
+        unasked = {base: "not asked, it does not answer" for base in self.servers.bases if base not in refusals}
+        return "; ".join(f"{urlsplit(base).hostname}: {why}" for base, why in {**said, **unasked}.items())
 
     def length(self, relative: str) -> int | None:
         """Return the length of a file as the preferred server announces it, None where it does not."""

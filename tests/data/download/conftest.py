@@ -115,6 +115,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.settimeout(30)
                 self.connection.recv(1)  # until the client hangs up
                 self.close_connection = True
+            case "silence":
+                self.connection.settimeout(30)
+                self.connection.recv(1)  # until the client hangs up
+                self.close_connection = True
             case "truncate":
                 self.serve(body[: half + half // 2])
             case "garbage":

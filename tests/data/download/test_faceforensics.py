@@ -311,6 +311,51 @@ def test_a_dead_first_server_is_passed_over(space, server, config_of, monkeypatc
     assert_intact(space, server)
 
 
+@pytest.fixture
+def behind_eu2(server, monkeypatch):
+    """Return the server, which now is EU; EU2, which is asked before it, is whatever lies below ``/eu2``."""
+    servers = {"EU2": f"{server.url}eu2/", "EU": server.url, "CA": "http://127.0.0.1:9/"}
+    monkeypatch.setattr(faceforensics, "SERVERS", servers)
+    return server
+
+
+@pytest.mark.parametrize("fault", ["503", "silence", "404"])
+def test_a_first_server_that_never_gives_anything_is_passed_over(space, behind_eu2, config_of, fault):
+    behind_eu2.faults |= {f"/eu2{path}": [f"always {fault}"] for path in behind_eu2.content}
+    attempts = DownloadConfig().attempts
+
+    report = download_videos(
+        space, config=config_of(behind_eu2, server_url=None, attempts=attempts, timeout_seconds=0.5)
+    )
+
+    assert report.failed == 0
+    assert_intact(space, behind_eu2)
+
+
+@pytest.mark.parametrize(("fault", "asked"), [("503", 2), ("silence", 2), ("garbage", 1)])
+def test_a_file_that_the_first_server_cannot_give_comes_from_the_next(space, behind_eu2, config_of, fault, asked):
+    bad, good = f"/eu2{ORIGINALS}/183.mp4", f"{ORIGINALS}/183.mp4"
+    body = behind_eu2.content[good]
+    behind_eu2.content |= {f"/eu2{path}": body for path, body in behind_eu2.content.items()}
+    behind_eu2.faults[bad] = [f"always {fault}"]
+
+    report = download_videos(space, config=config_of(behind_eu2, server_url=None, attempts=6))
+
+    assert report.failed == 0
+    assert (space.videos / "original_sequences/youtube/c40/videos/183.mp4").read_bytes() == body
+    assert (behind_eu2.fetched().count(bad), behind_eu2.fetched().count(good)) == (asked, 1)
+    assert [path for path in behind_eu2.fetched() if not path.startswith("/eu2")] == [good]
+
+
+def test_an_error_names_only_the_servers_that_were_asked(space, behind_eu2, config_of):
+    behind_eu2.faults["/eu2/v3/misc/filelist.json"] = ["always 503"]
+
+    with pytest.raises(DownloadError) as error:
+        download_videos(space, config=config_of(behind_eu2, server_url=None, attempts=1))
+
+    assert f"(asked: {behind_eu2.url}eu2/v3/)" in str(error.value)
+
+
 def test_the_servers_are_asked_in_the_published_order():
     hosts = [url.split("/")[2] for url in faceforensics.server_urls(DownloadConfig())]
 

@@ -153,6 +153,30 @@ def test_a_file_that_no_server_has_is_not_asked_for_again_and_again(client, serv
     assert len(server.requests) == 1
 
 
+def test_a_file_that_one_server_lacks_does_not_wait_for_those_that_are_silent(client, server, target):
+    silent = f"{server.url}silent/"
+    server.faults["/silent/none.mp4"] = ["always silence"]
+    servers = Servers([server.url, silent])
+    for _ in range(8):
+        servers.failed(silent, unreachable=False)
+
+    with pytest.raises(NotOnServer, match=r"404.*not asked, it does not answer"):
+        Fetcher(client, servers, Patience(5, 0.001)).fetch("none.mp4", target)
+
+    assert server.fetched() == ["/none.mp4"]
+
+
+def test_a_transfer_goes_on_from_the_server_that_still_sends(client, server, target):
+    server.content |= {"/one/183.mp4": BODY, "/two/183.mp4": BODY}
+    server.faults |= {"/one/183.mp4": ["drop", "always 503"], "/two/183.mp4": ["drop", "drop"]}
+    servers = Servers([f"{server.url}one/", f"{server.url}two/"])
+
+    Fetcher(client, servers, Patience(4, 0.001)).fetch("183.mp4", target)
+
+    assert target.read_bytes() == BODY
+    assert server.fetched() == ["/one/183.mp4"] * 3 + ["/two/183.mp4"] * 3
+
+
 def test_a_server_that_fails_moves_behind_the_others_and_back():
     servers = Servers(["http://one/", "http://two/"])
 
