@@ -40,7 +40,7 @@ SIZE = 299
 MARGIN = 1.3
 OFFSETS = {"c23": 0, "c40": 2}
 ULTRALYTICS_THREADS = min(8, max(1, (os.cpu_count() or 1) - 1))
-"""What Ultralytics sets by itself; both sides get as many."""
+"""What Ultralytics sets by itself, and so the notebook has; our workers are one thread each."""
 
 Corners = tuple[float, float, float, float]
 
@@ -148,9 +148,7 @@ class Ours:
         self.folder = folder / name.replace(" ", "_")
         self.clock = Clock()
         spec = detector.spec(files.sha256_of_file(detector.weights))
-        self.setup = WorkerSetup(
-            ExtractConfig(detector=detector, face=face), spec, detector.weights, ULTRALYTICS_THREADS
-        )
+        self.setup = WorkerSetup(ExtractConfig(detector=detector, face=face), spec, detector.weights)
         self.state = open_detector(self.setup)
 
     def run(self, clip: Clip) -> None:
@@ -297,7 +295,7 @@ def with_workers(contestant: Ours, clips: list[Clip], workers: int) -> tuple[flo
     """
     rounds = math.ceil(WORKERS_SECONDS / contestant.clock.of_clips(clips))
     began, before = time.monotonic(), children_seconds()
-    setup = replace(contestant.setup, config=contestant.config_for(clips[0].frames), threads=1)
+    setup = replace(contestant.setup, config=contestant.config_for(clips[0].frames))
     outcomes = supervise(
         [(str(clip.place), contestant.job(clip)) for clip in clips * rounds],
         function=extract_video,

@@ -3,12 +3,13 @@
 ``config_file.py`` reads it from YAML.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from deepfake_core.specs import DetectorSpec, FaceSpec, Fraction, MainFace, SamplingSpec, Sha256, Spec
 
@@ -121,6 +122,29 @@ class DownloadConfig(Section):
     workers: Annotated[Positive | None, WHERE_OR_HOW_FAST] = None
 
 
+def _text_of_path(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _refuse_broken_url(place: str) -> str:
+    """Let paths through, and URLs that can be asked."""
+    if re.match(r"[a-z][a-z0-9+.-]+:/", place, re.IGNORECASE):
+        import httpx  # a tenth of a second, which those with a folder need not wait
+
+        try:
+            url = httpx.URL(place)
+        except (httpx.InvalidURL, ValueError) as error:
+            message = f"this is no URL: {error}. Write it as https://host/folder"
+            raise ValueError(message) from None
+        if url.scheme not in {"http", "https"} or not url.host:
+            message = "a URL here starts with http:// or https:// and names a host, such as https://host/folder"
+            raise ValueError(message)
+    return place
+
+
+PathOrUrl = Annotated[str, BeforeValidator(_text_of_path), AfterValidator(_refuse_broken_url)]
+
+
 class SplitConfig(Section):
     """Who is trained on, who is validated on, who is tested on.
 
@@ -128,16 +152,16 @@ class SplitConfig(Section):
         mode: ``official``: the published lists, and nobody else; ``ratio``: whole groups at random.
         lists: folder or URL of ``train.json``, ``val.json`` and ``test.json`` (``official``);
             null: ``splits/`` below the videos' source.
-        youtube_ids: file of the YouTube-id table: two originals from one video are one group in ``ratio`` mode, and a
-            reported collision in ``official`` mode; null: ``conversion_dict.json`` beside the lists, where it is.
+        youtube_ids: file or URL of the YouTube-id table: two originals from one video are one group in ``ratio`` mode,
+            and a reported collision in ``official`` mode; null: ``conversion_dict.json`` beside the lists, where it is.
         counts: originals in train, validation and test (``ratio``); fractions that sum to 1, or whole numbers, which
             count as proportions where there are fewer originals.
         seed: of ``ratio``; null: the configuration's.
     """
 
     mode: Literal["official", "ratio"] = "official"
-    lists: Annotated[str | None, WHERE_OR_HOW_FAST] = None
-    youtube_ids: Annotated[Path | None, WHERE_OR_HOW_FAST] = None
+    lists: Annotated[PathOrUrl | None, WHERE_OR_HOW_FAST] = None
+    youtube_ids: Annotated[PathOrUrl | None, WHERE_OR_HOW_FAST] = None
     counts: tuple[Rate, Rate, Rate] = (800, 100, 100)
     seed: int | None = None
 
@@ -164,8 +188,9 @@ class DetectorConfig(Section):
         class_id: which class of a ``yolo`` model is taken for a face.
         main_face: ``track`` or ``largest``.
         detect_every: detect on every k-th sampled frame and interpolate between.
-        device: ``cpu``, ``cuda`` or null (``yolo``: the GPU when there is one).
-        batch: frames a call.
+        device: ``cpu``, ``cuda`` or null (``yolo``: the GPU when there is one). The last digits of boxes depend on it
+            and on ``batch``; faces that are finished are kept all the same.
+        batch: frames a call (``yolo``).
     """
 
     name: Literal["haar", "yunet", "yolo"] = "yunet"

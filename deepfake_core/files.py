@@ -8,14 +8,21 @@ import functools
 import hashlib
 import json
 import os
+import platform
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 BLOCK_BYTES = 1 << 20
 TEMPORARY_PREFIX = ".tmp-"
+A_DAY_SECONDS = 86_400.0
+_WRITER = re.compile(re.escape(TEMPORARY_PREFIX) + r"(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-")
 
 
 def sha256_of_file(path: Path) -> str:
@@ -50,28 +57,32 @@ def sha256_of_values(values: Any) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is synced and renamed to ``path``, else removed.
 
-    The temporary name keeps the suffix of ``path``, because writers such as Keras and PyAV choose the format by it.
+    The temporary name keeps the suffix of ``path``, because writers such as Keras and PyAV choose the format by it, and
+    says who writes it, so that nobody sweeps it away meanwhile. What is not ``durable`` may be lost with the power.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f"{TEMPORARY_PREFIX}{_machine()}-{os.getpid()}-", suffix=path.suffix, dir=path.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if durable:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``data`` to ``path`` atomically."""
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 
@@ -93,9 +104,28 @@ def read_json(path: Path) -> Any:
 def sweep_temporaries(folder: Path) -> int:
     """Remove what killed processes left half written below ``folder``; return how many files that were.
 
-    Call it only while holding the lock of the stage that owns ``folder``.
+    What a living process is writing stays; of another machine's processes nobody knows whether they live, for a day.
     """
-    leftovers = [path for path in folder.rglob(f"{TEMPORARY_PREFIX}*") if path.is_file()]
+    found = folder.rglob(f"{TEMPORARY_PREFIX}*")
+    leftovers = [path for path in found if path.is_file() and not _is_being_written(path)]
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def _is_being_written(temporary: Path) -> bool:
+    writer = _WRITER.match(temporary.name)
+    if writer is None:
+        return False
+    if writer["machine"] != _machine():
+        return time.time() - temporary.stat().st_mtime < A_DAY_SECONDS
+    try:
+        return bool(psutil.Process(int(writer["process"])).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@functools.cache
+def _machine() -> str:
+    """Return a short name of this machine."""
+    return sha256_of_bytes(platform.node().encode())[:8]

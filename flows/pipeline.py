@@ -36,8 +36,7 @@ def plan_shards(workspace: Path, config: Config) -> tuple[tuple[str, ...], ...]:
     """Return the shards of videos whose faces are still to be extracted; none where the stage is done."""
     from deepfake_core.data.extract import plan_extraction
 
-    space = Workspace.open(workspace)
-    return () if pipeline.find_done("extract", space, config) else plan_extraction(space, config=config.extract)
+    return plan_extraction(Workspace.open(workspace), config=config.extract)
 
 
 @task(name="extract-shard", task_run_name="extract-shard-{number}", persist_result=False)
@@ -48,6 +47,16 @@ def extract_shard(number: int, video_ids: Sequence[str], workspace: Path, config
     extract(Workspace.open(workspace), config=config.extract, video_ids=tuple(video_ids), progress=ArtifactProgress())
     get_run_logger().info("shard %d: %d videos", number, len(video_ids))
     return len(video_ids)
+
+
+@task(name="stage", task_run_name="extract", persist_result=False)
+def collect_faces(workspace: Path, config: Config) -> StageReport:
+    """Make the tables of the extraction from what all shards left."""
+    from deepfake_core.data.extract import collect_extraction
+
+    report = collect_extraction(Workspace.open(workspace), config=config.extract, progress=ArtifactProgress())
+    get_run_logger().info("extract: %s %s", report.outcome, report.counts)
+    return report
 
 
 # One shard at a time: each one keeps all cores busy with workers of its own. On a cluster, give the flow another
@@ -69,23 +78,23 @@ def run_pipeline(config: Config, workspace: Path) -> list[StageReport]:
     Raises:
         DeepfakeError: a stage failed or a gate refused; what was finished stays finished.
     """
-    reports: list[StageReport] = []
     pipeline.refuse_impossible_split(Workspace.open(workspace), config)
-    for name in pipeline.stage_names(config):
-        if name == "extract":
-            _extract_in_shards(workspace, config)
-        reports.append(run_stage(name, workspace, config))
+    reports = [
+        _extract(workspace, config) if name == "extract" else run_stage(name, workspace, config)
+        for name in pipeline.stage_names(config)
+    ]
     create_table_artifact(key="deepfake-pipeline", table=[_row(report) for report in reports], description="Stages")
     return reports
 
 
-def _extract_in_shards(workspace: Path, config: Config) -> None:
-    """Let the task runner work through the shards; the stage that follows finds their files and collects them."""
+def _extract(workspace: Path, config: Config) -> StageReport:
+    """Let the task runner work through the shards, then collect their files; no video is tried twice."""
     shards = plan_shards(workspace, config)
     futures = [extract_shard.submit(number, shard, workspace, config) for number, shard in enumerate(shards)]
     wait(futures)
     for future in futures:
         future.result()
+    return collect_faces(workspace, config)
 
 
 def _row(report: StageReport) -> dict[str, Any]:

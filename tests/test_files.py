@@ -1,5 +1,9 @@
 """Files: what is seen on disk is old or new, never half."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,3 +56,24 @@ def test_leftovers_of_killed_processes_are_swept(tmp_path: Path):
 
     assert files.sweep_temporaries(tmp_path) == 1
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["whole.parquet"]
+
+
+def test_what_a_living_process_writes_is_not_swept(tmp_path: Path):
+    with files.replacing(tmp_path / "x.parquet") as mine:
+        assert files.sweep_temporaries(tmp_path) == 0
+        assert mine.exists()
+
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{int(ended.stdout)}-"))
+    dead.write_bytes(b"half")
+    assert files.sweep_temporaries(tmp_path) == 1
+
+
+def test_what_another_machine_writes_is_swept_after_a_day(tmp_path: Path):
+    there = tmp_path / f"{files.TEMPORARY_PREFIX}00000000-1-abc.parquet"
+    there.write_bytes(b"half")
+
+    assert files.sweep_temporaries(tmp_path) == 0
+    yesterday = time.time() - files.A_DAY_SECONDS - 60
+    os.utime(there, (yesterday, yesterday))
+    assert files.sweep_temporaries(tmp_path) == 1

@@ -6,7 +6,7 @@ Reads the videos table. Writes ``faces/<video_id>.parquet`` (``tables.FACES``), 
 Every faces file carries the fingerprint of what decided it: the bytes of the video, the face and detector specs, the
 sampling, and the version of this code. So a killed run goes on where it stopped, and a change of configuration makes
 again exactly the files that it touches. A video that cannot be read is remembered as *unreadable* until its bytes
-change; one that was stopped at a limit, or whose worker died, is tried again by the next run.
+change; one that is *missing*, was stopped at a limit, or whose worker died, is tried again by the next run.
 
 ``extract_faces`` is the whole stage. A flow that spreads it over tasks calls ``plan_extraction``, ``extract_shard`` for
 each shard, then ``collect_extraction``.
@@ -16,6 +16,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,18 +34,19 @@ from deepfake_core.data.extraction import (
 )
 from deepfake_core.data.extraction_spec import ExtractionSpec, schema_with_spec
 from deepfake_core.data.images import export_images
-from deepfake_core.errors import MissingInput
+from deepfake_core.errors import MissingInput, WorkspaceError
 from deepfake_core.faces.weights import resolve_weights
 from deepfake_core.faces.workers import Outcome, supervise
 from deepfake_core.progress import SILENT, Progress, track
 from deepfake_core.report import Cell, StageReport
+from deepfake_core.specs import SamplingSpec
 from deepfake_core.stages import stage_named
 from deepfake_core.workspace import Workspace
 
 __all__ = ["collect_extraction", "export_images", "extract_faces", "extract_shard", "plan_extraction"]
 
 STAGE = "extract"
-TRIED_AGAIN = ("timeout", "crashed")
+TRIED_AGAIN = ("missing", "timeout", "crashed")
 _STATUS = {"failed": "unreadable", "timeout": "timeout", "memory": "crashed", "crashed": "crashed"}
 _VIDEO_COLUMNS = ("video_id", "path", "method", "compression", "sha256", "bytes", "status", "reason")
 
@@ -59,7 +61,7 @@ def extract_faces(workspace: Workspace, *, config: ExtractConfig, progress: Prog
 
     Returns:
         Counts of videos, sampled frames, faces and frames without a face; ``failed`` counts the videos that gave none
-        because they are unreadable, hit a limit or killed their worker.
+        because they are unreadable or missing, hit a limit or killed their worker.
 
     Raises:
         MissingInput, StaleInput: the videos are not there.
@@ -71,6 +73,7 @@ def extract_faces(workspace: Workspace, *, config: ExtractConfig, progress: Prog
             return work.found
         extraction = _Extraction(workspace, config)
         todo = extraction.unfinished()
+        extraction.refuse_empty_disk(todo)
         extraction.run(todo, progress)
         report = extraction.collect(progress)
         kept = len(extraction.readable) - len(todo)
@@ -134,6 +137,7 @@ class _Extraction:
         self.config = config
         self.weights, sha256 = resolve_weights(config.detector, folder=workspace.weights)
         self.spec = config.detector.spec(sha256)
+        self.before = _Before(workspace)
         table = tables.read(workspace.videos_table, schema=tables.VIDEOS, columns=_VIDEO_COLUMNS)
         self.videos: dict[str, Row] = {row["video_id"]: row for row in table.to_pylist()}
         self.readable = {key: row for key, row in self.videos.items() if row["status"] == "ok"}
@@ -143,18 +147,30 @@ class _Extraction:
         files.sweep_temporaries(self.workspace.faces)
         return [video_id for video_id in self.readable if not self._is_finished(video_id)]
 
+    def refuse_empty_disk(self, video_ids: Sequence[str]) -> None:
+        """Refuse to begin where not one of the videos is there.
+
+        Raises:
+            MissingInput: most likely their disk is not mounted.
+        """
+        paths = [self.workspace.resolve(self.videos[video_id]["path"]) for video_id in video_ids]
+        if paths and not any(path.exists() for path in paths):
+            message = (
+                f"none of the {len(paths)} videos to extract is there (the first: {paths[0]}). Is their disk mounted? "
+                f"If they were moved, run: deepfake download --workspace {self.workspace.root}"
+            )
+            raise MissingInput(message)
+
     def run(self, video_ids: Sequence[str], progress: Progress) -> list[Row]:
         """Write the faces files of some videos in worker processes; return their rows."""
         if not video_ids:
             return []
-        cores = os.cpu_count() or 1
-        workers = min(self.config.workers or cores, len(video_ids))
         outcomes = supervise(
             ((video_id, self._job(video_id)) for video_id in video_ids),
             function=extract_video,
             setup=open_detector,
-            setup_argument=WorkerSetup(self.config, self.spec, self.weights, max(1, cores // workers)),
-            workers=workers,
+            setup_argument=WorkerSetup(self.config, self.spec, self.weights),
+            workers=min(self.config.workers or os.cpu_count() or 1, len(video_ids)),
             seconds_per_job=self.config.seconds_per_video,
             memory_mb=self.config.memory_mb,
         )
@@ -167,6 +183,7 @@ class _Extraction:
         Raises:
             MissingInput: a readable video has no faces file of this configuration.
         """
+        files.sweep_temporaries(self.workspace.faces)  # of workers that were stopped
         rows = self._all_rows()
         made = [row for row in rows if row["video_id"] in self.readable]
         paths = [self.workspace.faces_of(row["video_id"]) for row in made]
@@ -179,7 +196,7 @@ class _Extraction:
                 parts.append(part)
         tables.write(self.workspace.faces_index, pa.concat_tables(parts), schema=tables.FACES_INDEX)
         table = tables.from_rows(rows, tables.EXTRACTIONS)
-        spec = ExtractionSpec(face=self.config.face, detector=self.spec, sampling=self.config.sampling)
+        spec = ExtractionSpec(face=self.config.face, detector=self.spec, sampling=self._sampling())
         tables.write(self.workspace.extractions_table, table, schema=schema_with_spec(spec))
         return self.report(rows)
 
@@ -196,9 +213,13 @@ class _Extraction:
         )
 
     def _is_finished(self, video_id: str) -> bool:
-        row = read_extraction(self.workspace.faces_of(video_id))
+        path, fingerprint = self.workspace.faces_of(video_id), self._fingerprint(video_id)
+        row = read_extraction(path)
         return (
-            row is not None and row["fingerprint"] == self._fingerprint(video_id) and row["status"] not in TRIED_AGAIN
+            row is not None
+            and row["fingerprint"] == fingerprint
+            and row["status"] not in TRIED_AGAIN
+            and self.before.left_alone(video_id, fingerprint, path)
         )
 
     def _fingerprint(self, video_id: str) -> str:
@@ -214,6 +235,12 @@ class _Extraction:
             },
             schema_version=stage_named(STAGE).schema,
         )
+
+    def _sampling(self) -> SamplingSpec:
+        """Return how these videos were sampled: an offset of a compression that none has changes nothing."""
+        sampling = self.config.sampling
+        offsets = {name: sampling.offset_of(name) for name in sorted({v["compression"] for v in self.videos.values()})}
+        return sampling.model_copy(update={"offsets": {name: first for name, first in offsets.items() if first}})
 
     def _job(self, video_id: str) -> VideoJob:
         video = self.videos[video_id]
@@ -271,14 +298,38 @@ class _Extraction:
         )
 
 
+class _Before:
+    """What the extractions table of an earlier run knows of the faces files.
+
+    To hash a million faces whenever somebody asks whether they are there would take minutes, so a file is hashed only
+    where it is younger than the table: somebody wrote to it, or it was copied, and only then can it be another one.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.rows: dict[str, Row] = {}
+        self._written = 0
+        with suppress(MissingInput, WorkspaceError):  # none, or one of an older version: nothing is known
+            columns = ["video_id", "fingerprint", "status", "digest"]
+            table = tables.read(workspace.extractions_table, schema=tables.EXTRACTIONS, columns=columns)
+            self.rows = {row["video_id"]: row for row in table.to_pylist()}
+            self._written = workspace.extractions_table.stat().st_mtime_ns
+
+    def left_alone(self, video_id: str, fingerprint: str, path: Path) -> bool:
+        """Say whether a faces file still holds the bytes that were written; True where nobody knows these."""
+        row = self.rows.get(video_id)
+        if row is None or row["digest"] is None or row["fingerprint"] != fingerprint or row["status"] in TRIED_AGAIN:
+            return True
+        return path.stat().st_mtime_ns <= self._written or files.sha256_of_file(path) == row["digest"]
+
+
 def _is_whole(workspace: Workspace) -> bool:
     """Say whether a finished extraction still has all of its faces files, and none that is worth another try."""
-    table = tables.read(
-        workspace.extractions_table, schema=tables.EXTRACTIONS, columns=["video_id", "status", "digest"]
-    )
-    return all(
-        row["status"] not in TRIED_AGAIN and (row["digest"] is None or workspace.faces_of(row["video_id"]).is_file())
-        for row in table.to_pylist()
+    tables.check(workspace.extractions_table, schema=tables.EXTRACTIONS)
+    before = _Before(workspace)
+    paths = {video_id: workspace.faces_of(video_id) for video_id, row in before.rows.items() if row["digest"]}
+    return all(row["status"] not in TRIED_AGAIN for row in before.rows.values()) and all(
+        path.is_file() and before.left_alone(video_id, before.rows[video_id]["fingerprint"], path)
+        for video_id, path in paths.items()
     )
 
 

@@ -6,6 +6,7 @@ at a time, under a temporary name, and renamed last.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,6 @@ class WorkerSetup:
     config: ExtractConfig
     spec: DetectorSpec
     weights: Path | None
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -72,22 +72,23 @@ class WorkerState:
 
 
 def open_detector(setup: WorkerSetup) -> WorkerState:
-    """Load the detector of a worker."""
+    """Load the detector of a worker, which is one thread: PyTorch's last digits depend on how many it has."""
     wanted = setup.config.detector
-    detector = build_detector(
-        setup.spec, weights=setup.weights, device=wanted.device, batch=wanted.batch, threads=setup.threads
-    )
+    detector = build_detector(setup.spec, weights=setup.weights, device=wanted.device, batch=wanted.batch, threads=1)
     return WorkerState(setup.config, setup.spec, detector)
 
 
 def extract_video(state: WorkerState, job: VideoJob) -> Row:
     """Write the faces file of one video; return the video's row of the extractions table, without its digest.
 
+    A video that is not there, or not as it was listed, is *missing*: nothing is wrong with its bytes, nobody saw them.
+
     Raises:
         MediaError: the video cannot be read.
         DeepfakeError: the faces file cannot be written.
     """
-    _refuse_other_size(job)
+    if why := _why_missing(job):
+        return write_failure(job, status="missing", reason=why)
     sampling = state.config.sampling
     stream = iter_faces(
         job.path,
@@ -139,14 +140,16 @@ def read_extraction(path: Path) -> Row | None:
     return row
 
 
-def _refuse_other_size(job: VideoJob) -> None:
-    """A cheap look whether these are still the bytes whose digest the videos table holds."""
-    size = job.path.stat().st_size if job.path.is_file() else None
-    if job.bytes is not None and size is not None and size != job.bytes:
-        message = (
-            f"{job.path.name}: has {size} bytes, the videos table says {job.bytes}. Run 'deepfake download' again."
-        )
-        raise MediaError(message)
+def _why_missing(job: VideoJob) -> str:
+    """Say why the bytes whose digest the videos table holds cannot be had; empty where a cheap look finds them."""
+    try:
+        with job.path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+    except OSError as error:
+        return f"{job.path} cannot be opened ({error.strerror}); is its disk there?"
+    if job.bytes not in {None, size}:
+        return f"{job.path.name}: has {size} bytes, the videos table says {job.bytes}. Run 'deepfake download' again."
+    return ""
 
 
 @contextmanager
@@ -163,8 +166,21 @@ def _growing(job: VideoJob) -> Iterator[pq.ParquetWriter]:
 
 
 def _row_groups(video_id: str, stream: FaceStream) -> Iterator[list[Row]]:
-    while rows := [_face_row(video_id, item) for item in islice(stream, ROWS_A_GROUP)]:
+    while rows := [_face_row(video_id, item) for item in _next_items(stream)]:
         yield rows
+
+
+def _next_items(stream: FaceStream) -> list[FaceCrop | FaceFailure]:
+    """Return the items of a row group.
+
+    Raises:
+        MediaError: what the system says while a video is read is about the video, not about the file that is written.
+    """
+    try:
+        return list(islice(stream, ROWS_A_GROUP))
+    except OSError as error:
+        message = f"cannot be read to its end ({error.strerror or error})."
+        raise MediaError(message) from error
 
 
 def _face_row(video_id: str, item: FaceCrop | FaceFailure) -> Row:

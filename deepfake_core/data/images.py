@@ -38,8 +38,8 @@ def export_images(workspace: Workspace, directory: Path, progress: Progress = SI
 
 
 def _export(source: Path, folder: Path) -> int:
-    """Write the crops of one faces file; return how many those are."""
-    images = 0
+    """Write the crops of one faces file, and remove those of another sampling; return how many were written."""
+    written: set[Path] = set()
     tables.check(source, schema=tables.FACES)
     with pq.ParquetFile(source) as faces:
         for part in faces.iter_batches(batch_size=64, columns=["frame", "status", "jpeg"]):
@@ -48,9 +48,11 @@ def _export(source: Path, folder: Path) -> int:
                     continue
                 path = folder / f"{row['frame']:06d}.jpg"
                 try:
-                    files.write_bytes(path, row["jpeg"])
+                    files.write_bytes(path, row["jpeg"], durable=False)
                 except OSError as error:
                     message = f"cannot write {path}: {error.strerror or error}."
                     raise DeepfakeError(message) from error
-                images += 1
-    return images
+                written.add(path)
+    for path in set(folder.glob("[0-9]*.jpg")) - written:
+        path.unlink()
+    return len(written)

@@ -62,8 +62,9 @@ class CropJob:
 
 
 def open_cropper(setup: CropSetup) -> Cropper:
-    """Load the detector."""
-    return Cropper(setup, build_detector(setup.detector, weights=setup.weights, device=setup.device))
+    """Load the detector, with one thread as in the extraction: PyTorch's last digits depend on how many it has."""
+    detector = build_detector(setup.detector, weights=setup.weights, device=setup.device, threads=1)
+    return Cropper(setup, detector)
 
 
 def crop_video(cropper: Cropper, job: CropJob) -> Path:

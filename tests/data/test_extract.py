@@ -5,6 +5,8 @@ import resource
 import shutil
 from pathlib import Path
 
+import av
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ import pytest
 
 from deepfake_core import files, receipts, tables
 from deepfake_core.config import Config, DetectorConfig, DownloadConfig, ExtractConfig, SampleConfig
+from deepfake_core.data import extract
 from deepfake_core.data.extract import (
     collect_extraction,
     export_images,
@@ -21,10 +24,11 @@ from deepfake_core.data.extract import (
 )
 from deepfake_core.data.extraction import VideoJob, read_extraction, write_failure
 from deepfake_core.errors import DeepfakeError, MissingInput, WorkspaceError
+from deepfake_core.faces.workers import Outcome, supervise
 from deepfake_core.pipeline import run_stage
 from deepfake_core.report import StageReport
 from deepfake_core.sample import generate_sample
-from deepfake_core.specs import FaceSpec, SamplingSpec
+from deepfake_core.specs import DetectorSpec, FaceSpec, SamplingSpec
 from deepfake_core.workspace import Workspace
 
 CONFIG = ExtractConfig(
@@ -182,13 +186,79 @@ def test_killed_at_twenty_moments_five_inside_writes_it_ends_with_the_same_bytes
     inside = deepfake_commands().kill_at_twenty_moments(
         *("extract", "--workspace", videos.root, "--config", config),
         forget=lambda: forget_faces(videos),
-        half_written=lambda: bool(half_written(videos)),
+        half_written=[lambda: bool(half_written(videos))],
         made=lambda: snapshot(videos),
         kept=lambda: times(videos),
     )
 
-    assert inside >= 5
+    assert inside[0] >= 5
     assert snapshot(videos) == snapshot(finished)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"face": {"size": 80}},
+        {"face": {"margin": 1.5}},
+        {"face": {"square": False}},
+        {"face": {"interpolation": "linear"}},
+        {"face": {"jpeg_quality": 90}},
+        {"face": {"convert": "planes"}},
+        {"detector": {"name": "yunet"}},
+        {"detector": {"input_side": 160}},
+        {"detector": {"min_confidence": 0.7}},
+        {"detector": {"min_face": 0.2}},
+        {"detector": {"class_id": 1}},
+        {"detector": {"main_face": "largest"}},
+        {"detector": {"detect_every": 2}},
+        {"sampling": {"step": 5}},
+        {"sampling": {"offsets": {"c23": 1, "c40": 1}}},
+        {"sampling": {"max_frames": 2}},
+    ],
+    ids=str,
+)
+def test_whatever_decides_how_faces_look_makes_all_of_them_again(extracted, tmp_path, change):
+    weights = tmp_path / "weights.onnx"
+    weights.write_bytes(b"nobody opens them for a plan")
+    values = CONFIG.model_dump()
+    values["detector"] |= {"weights": weights, "sha256": files.sha256_of_file(weights)}
+    for section, changed in change.items():
+        values[section] |= changed
+
+    plan = plan_extraction(extracted, config=ExtractConfig.model_validate(values))
+
+    assert sum(map(len, plan)) == 8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"workers": 2},
+        {"memory_mb": 1024},
+        {"seconds_per_video": 60.0},
+        {"shard_videos": 3},
+        {"detector": {"batch": 2}},
+        {"detector": {"device": "cpu"}},
+        {"sampling": {"offsets": {"c23": 0, "c40": 2}}},
+        {"sampling": {"offsets": {"c40": 2, "raw": 1}}},
+    ],
+    ids=str,
+)
+def test_whatever_decides_nothing_makes_none_of_them_again(extracted, change):
+    before = snapshot(extracted)
+    values = CONFIG.model_dump()
+    for name, changed in change.items():
+        values[name] = {**values[name], **changed} if isinstance(changed, dict) else changed
+    config = ExtractConfig.model_validate(values)
+
+    assert plan_extraction(extracted, config=config) == ()
+    extract_faces(extracted, config=config)
+    assert snapshot(extracted) == before  # so that no later stage is stale
+
+
+def test_every_value_of_a_spec_decides_something():
+    for spec in (FaceSpec(), DetectorSpec(), SamplingSpec()):
+        assert set(spec.fingerprint_values()) == set(type(spec).model_fields)
 
 
 def test_a_change_makes_again_exactly_what_it_touches(extracted):
@@ -236,6 +306,30 @@ def test_a_lost_faces_file_is_made_again_by_the_same_command(extracted):
     assert run_stage("extract", extracted, Config(extract=CONFIG)).outcome == "found"
 
 
+@pytest.mark.parametrize("damage", ["a flipped bit", "a lost half"])
+def test_a_damaged_faces_file_is_made_again_by_the_same_command(extracted, damage):
+    before = snapshot(extracted)
+    path = next(extracted.faces.rglob("*.parquet"))
+    data = bytearray(path.read_bytes())
+    if damage == "a lost half":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+    report = run_stage("extract", extracted, Config(extract=CONFIG))
+
+    assert report.notes[0] == "7 videos were already done, 1 were made now"
+    assert snapshot(extracted) == before
+
+
+def test_faces_that_were_copied_are_found_and_not_made_again(extracted):
+    for path in extracted.faces.rglob("*.parquet"):
+        path.touch()
+
+    assert extract_faces(extracted, config=CONFIG).outcome == "found"
+
+
 def test_bad_videos_are_rows_with_a_reason(videos):
     folder = videos.videos / "original_sequences/youtube/c23/videos"
     broken, gone, changed, listed = (folder / f"{name}.mp4" for name in ("broken", "gone", "changed", "listed"))
@@ -250,15 +344,82 @@ def test_bad_videos_are_rows_with_a_reason(videos):
     report = extract_faces(videos, config=CONFIG)
 
     rows = tables.read(videos.extractions_table, schema=tables.EXTRACTIONS).to_pylist()
-    reasons = {row["video_id"].rsplit("/", 1)[1]: row["reason"] for row in rows if row["status"] == "unreadable"}
+    reasons = {row["video_id"].rsplit("/", 1)[1]: row["reason"] for row in rows if row["reason"]}
+    statuses = {row["video_id"].rsplit("/", 1)[1]: row["status"] for row in rows if row["reason"]}
     assert report.failed == len(reasons) == 4
+    assert statuses == {"broken": "unreadable", "gone": "missing", "changed": "missing", "listed": "unreadable"}
     assert report.counts["videos"] == 12
     assert "not a video that can be opened" in reasons["broken"]
-    assert "no such file" in reasons["gone"]
+    assert "No such file" in reasons["gone"]
     assert "the videos table says" in reasons["changed"]
     assert reasons["listed"] == "listed.mp4: holds no frame"
-    assert report.notes[0].startswith("4 unreadable, such as sample/original/c23/")
+    assert report.notes[0].startswith("2 unreadable, such as sample/original/c23/")
+    assert report.notes[1].startswith("2 missing, such as sample/original/c23/")
+    gone.write_bytes(good)
+    changed.write_bytes(good)
+    again = extract_faces(videos, config=CONFIG)
+    assert again.failed == 2
+    assert "9 videos were already done, 2 were made now" in again.notes
     assert extract_faces(videos, config=CONFIG).outcome == "found"
+
+
+def test_a_disk_that_is_not_mounted_is_no_reason_to_give_up_its_videos(videos, finished):
+    away = videos.videos.rename(videos.root / "elsewhere")
+
+    with pytest.raises(MissingInput, match=r"none of the 8 videos .* Is their disk mounted\?"):
+        extract_faces(videos, config=CONFIG)
+
+    away.rename(videos.videos)
+    extract_faces(videos, config=CONFIG)
+    assert snapshot(videos) == snapshot(finished)
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"),
+    [("timeout", "timeout"), ("memory", "crashed"), ("crashed", "crashed"), ("failed", "unreadable")],
+)
+def test_a_video_at_its_limit_is_a_row_and_all_others_are_extracted(videos, finished, monkeypatch, ended, status):
+    def one_ends_badly(jobs, **how):
+        (key, _), *others = jobs
+        yield Outcome(key, ended, reason="a test says so")
+        yield from supervise(others, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extract, "supervise", one_ends_badly)
+        report = extract_faces(videos, config=CONFIG)
+
+    rows = tables.read(videos.extractions_table, schema=tables.EXTRACTIONS).to_pylist()
+    assert report.failed == 1
+    assert [(row["status"], row["reason"]) for row in rows if row["reason"]] == [(status, "a test says so")]
+    assert sum(row["faces"] > 0 for row in rows) == 7
+    if status != "unreadable":
+        extract_faces(videos, config=CONFIG)
+        assert snapshot(videos) == snapshot(finished)
+
+
+def test_colours_that_cannot_be_converted_cost_one_video(videos):
+    folder = videos.videos / "original_sequences/youtube/c23/videos"
+    strange = folder / "strange.mp4"
+    with av.open(str(strange), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"x264-params": "colormatrix=YCgCo"})
+        stream.width, stream.height, stream.pix_fmt = 224, 160, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.full((240, 224), 99, np.uint8), format="yuv420p")
+        for packet in [*stream.encode(picture), *stream.encode()]:
+            container.mux(packet)
+    list_videos(videos)
+
+    report = extract_faces(videos, config=CONFIG)
+
+    assert report.failed == 1
+    assert report.notes[0].startswith("1 unreadable, such as sample/original/c23/strange: ")
+    assert report.counts["faces"] >= 20
+
+
+def test_two_runs_at_once_do_not_sweep_each_others_work_away(videos):
+    with files.replacing(videos.faces_of("sample/original/c23/somebody")) as being_written:
+        plan_extraction(videos, config=CONFIG)
+
+        assert being_written.exists()
 
 
 def test_unicode_and_very_long_names_are_extracted(videos):
@@ -347,4 +508,8 @@ def test_exported_images_are_the_bytes_that_training_sees(extracted, tmp_path):
     jpegs = {row["jpeg"] for row in faces.to_pylist() if row["status"] == "ok"}
     assert report.counts == {"videos": 8, "images": len(images)}
     assert {path.read_bytes() for path in images} == jpegs
+    older = images[0].with_name("000099.jpg")
+    older.write_bytes(b"of another sampling")
+    export_images(extracted, tmp_path / "images")
+    assert not older.exists()
     assert images[0].relative_to(tmp_path / "images").parts[:2] == ("Deepfakes", "c23")
