@@ -18,11 +18,12 @@ import av
 from deepfake_core import files
 from deepfake_core.data.layout import VideoFile
 from deepfake_core.errors import MediaError
+from deepfake_core.faces.container import declared_frames, opened, reason_of
 from deepfake_core.faces.video import probe_video
 from deepfake_core.faces.workers import Outcome, supervise
 from deepfake_core.progress import SILENT, Progress
 
-VERSION = 1
+VERSION = 2
 """Of what ``verify_file`` finds; what another version remembered is forgotten."""
 SECONDS_PER_VIDEO = 600.0
 MEMORY_MB = 4096
@@ -68,16 +69,15 @@ def refuse_cut_off(path: Path) -> None:
     Raises:
         MediaError: the file ends before the last picture that its header promises.
     """
-    with av.open(f"file:{path.resolve()}", options={"protocol_whitelist": "file"}) as container:
-        stream = container.streams.video[0]
+    with opened(path) as (container, stream):
         packets, broken = 0, ""
         try:
             for packet in container.demux(stream):
                 packets += packet.size > 0 and not packet.is_corrupt
                 broken = broken or ("in the middle of a picture" if packet.is_corrupt else "")
         except av.FFmpegError as error:
-            broken = str(error.strerror or error)
-        if broken or packets < stream.frames:
+            broken = reason_of(error)
+        if broken or packets < declared_frames(path, stream, packets):
             message = f"{path.name}: its tail is missing, only {packets} of {stream.frames} frames are whole."
             raise MediaError(message)
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from deepfake_core.errors import MediaError
 
-_STILL_IMAGES = ("image2", "_pipe")
+_STILL_IMAGES = ("image2", "_pipe", "ico")
+_STILL_BRANDS = ("avif", "heic", "heix", "mif1")
+"""Of the files of the MP4 kind that hold one picture."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,10 @@ class PacketScan:
         pix_fmt: name of the pixel format.
         fps: average frames a second; zero where the file does not say.
         duration: declared seconds; zero where the file does not say.
-        declared: frames that the header announces; zero where it does not.
+        declared: frames that the header announces, without those that an edit list leaves out; zero where it does not.
         packets: coded frames that are there.
         numbered: whether the display order is known from timestamps: H.264 of the MP4 kind, every packet with a
-            timestamp of its own, none to be discarded.
+            timestamp of its own, none to be discarded, and not in the decoding order where that is another one.
         stamps: the timestamps in display order, where ``numbered``; eight bytes a frame.
         length_bytes: bytes of a NAL unit's length in H.264 of the MP4 kind; 0 for anything else.
     """
@@ -77,14 +79,19 @@ def scan_packets(path: Path) -> PacketScan:
         if not packets:
             message = f"{path.name}: holds a video stream without any frame."
             raise MediaError(message)
-        ordered = np.sort(np.frombuffer(stamps, dtype=np.int64))
-        numbered = bool(length_bytes and trusted and (np.diff(ordered) > 0).all())
+        if packets == 1 and container.format.name == "gif":
+            raise _still_image(path, "gif")
+        coded = np.frombuffer(stamps, dtype=np.int64)
+        ordered = np.sort(coded)
+        # Frames that are to be reordered, stamped as they come, carry the times of decoding: some programs write those.
+        lying = stream.codec_context.has_b_frames and np.array_equal(coded, ordered)
+        numbered = bool(length_bytes and trusted and not lying and (np.diff(ordered) > 0).all())
         return PacketScan(
             codec=stream.codec_context.name,
             pix_fmt=stream.codec_context.pix_fmt or "",
             fps=float(stream.average_rate or stream.guessed_rate or 0),
             duration=_duration(container, stream),
-            declared=stream.frames,
+            declared=declared_frames(path, stream, packets),
             packets=packets,
             numbered=numbered,
             stamps=array("q", ordered.tobytes()) if numbered else array("q"),
@@ -92,30 +99,65 @@ def scan_packets(path: Path) -> PacketScan:
         )
 
 
+def declared_frames(path: Path, stream: Any, packets: int) -> int:
+    """Return how many coded frames the header of a file promises; zero where it does not say.
+
+    A video that was trimmed on a phone is whole, and an edit list in front of it leaves out some of its frames: it
+    promises only the ``packets`` that are left, when the others are found too once the list is ignored. A header that
+    promises more frames than the file has bytes is lying.
+    """
+    declared = int(stream.frames)
+    if packets < declared and _count_unedited(path) == declared:
+        return packets
+    return min(declared, path.stat().st_size)
+
+
+def _count_unedited(path: Path) -> int:
+    """Count the coded frames of a file as if it had no edit list."""
+    packets = 0
+    with opened(path, ignore_editlist="1") as (container, stream):
+        try:
+            for packet in container.demux(stream):
+                packets += packet.size > 0 and not packet.is_corrupt
+        except av.FFmpegError:
+            pass  # what is not there is not counted
+    return packets
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, Any]]:
+def opened(path: Path, **options: str) -> Iterator[tuple[Any, Any]]:
     """Open a file for decoding in one thread; give PyAV's container and its first true video stream.
+
+    Args:
+        path: the file.
+        options: of FFmpeg's demuxer.
 
     Raises:
         MediaError: there is no such file, or it holds no video.
     """
     _refuse_no_file(path)
     try:
-        # The prefix and the whitelist keep hostile names and playlists from reaching other files or hosts.
-        container = av.open(f"file:{path.resolve()}", options={"protocol_whitelist": "file"})
+        # The prefix and the whitelist keep hostile names and playlists from reaching other files or hosts. Titles in
+        # another encoding than UTF-8 are nobody's reason to refuse a video.
+        container = av.open(
+            f"file:{path.resolve()}", options={**options, "protocol_whitelist": "file"}, metadata_errors="replace"
+        )
     except av.FFmpegError as error:
         what = "is empty" if path.stat().st_size == 0 else f"is not a video that can be opened ({reason_of(error)})"
         message = f"{path.name}: {what}."
         raise MediaError(message) from error
     with container:
-        if any(mark in container.format.name for mark in _STILL_IMAGES):
-            message = f"{path.name}: is a still image ({container.format.name}), not a video."
-            raise MediaError(message)
+        still = _still_kind(container)
+        if still:
+            raise _still_image(path, still)
         streams = [stream for stream in container.streams.video if not _is_cover(stream)]
         if not streams:
-            message = f"{path.name}: holds no video stream, only {_kinds(container)}."
+            message = f"{path.name}: holds no video stream{_kinds(container)}."
             raise MediaError(message)
         stream = streams[0]
+        if stream.codec_context is None:
+            message = f"{path.name}: is of a codec that FFmpeg cannot decode. Convert it, to H.264 for example."
+            raise MediaError(message)
         # One thread: workers are the parallelism, and frame threads would hold more frames in memory.
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
@@ -137,8 +179,21 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & stream.disposition.attached_pic)
 
 
+def _still_kind(container: Any) -> str:
+    """Return the format of a still image that passes as a video, else an empty string."""
+    name, brand = container.format.name, container.metadata.get("major_brand", "")
+    if any(mark in name for mark in _STILL_IMAGES):
+        return str(name)
+    return brand if brand in _STILL_BRANDS else ""
+
+
+def _still_image(path: Path, kind: str) -> MediaError:
+    return MediaError(f"{path.name}: is a still image ({kind}), not a video.")
+
+
 def _kinds(container: Any) -> str:
-    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    kinds = ", ".join(sorted({stream.type for stream in container.streams}))
+    return f", only {kinds}" if kinds else " and nothing else either"
 
 
 def _duration(container: Any, stream: Any) -> float:
@@ -147,9 +202,9 @@ def _duration(container: Any, stream: Any) -> float:
     return float(container.duration / av.time_base) if container.duration else 0.0
 
 
-def reason_of(error: av.FFmpegError) -> str:
+def reason_of(error: av.FFmpegError | ValueError) -> str:
     """Return what FFmpeg says, without file names and numbers."""
-    return error.strerror or str(error)
+    return (error.strerror if isinstance(error, av.FFmpegError) else None) or str(error)
 
 
 def _length_bytes(stream: Any) -> int:
