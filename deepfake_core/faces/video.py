@@ -1,12 +1,15 @@
 """Decode exactly the sampled frames of a video.
 
 In: a path, a step and an offset. Out: a ``SampledFrame`` for every ``step``-th frame, counted as ``cv2.VideoCapture``
-counts them, with the pixels that ``cv2.VideoCapture`` gives. Frames are chosen by decoding, never by seeking.
+counts them, with the pixels that ``cv2.VideoCapture`` gives. Frames are chosen by decoding, never by seeking. (Three
+kinds of video look different in OpenCV, which maps wide gamuts and HDR to the screen's colours and garbles interlaced
+pictures: see ``SampledFrame.bgr``.)
 
 H.264 marks pictures that no other picture refers to. Those of them that are not sampled never reach the decoder: the
 others come out bit-identical, at about half the cost. The frames are numbered by their sorted timestamps, which a first
 pass over the packets (without decoding) collects. Where that cannot be trusted - other codecs, byte-stream H.264,
-missing, repeated or discarded timestamps - everything is decoded.
+missing, repeated or discarded timestamps, those of the decoding order, a start that does not decode - everything is
+decoded.
 
 Memory does not grow with the video, but for eight bytes a frame of timestamps.
 """
@@ -14,6 +17,7 @@ Memory does not grow with the video, but for eight bytes a frame of timestamps.
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,17 +113,32 @@ class SampledFrame:
         self._bgr: Image | None = None
 
     def bgr(self) -> Image:
-        """Return the whole frame, (height, width, 3) uint8 BGR: the bytes of ``cv2.VideoCapture.read``."""
+        """Return the whole frame, (height, width, 3) uint8 BGR: the bytes of ``cv2.VideoCapture.read``.
+
+        Where a video says that its primaries or its brightness are those of a wide gamut or HDR, OpenCV maps them to
+        the screen's; here the numbers in the file are kept, as a model sees them in any other video. Of interlaced
+        pictures OpenCV 4.14 makes a mess; here they are right.
+
+        Raises:
+            MediaError: FFmpeg cannot convert its colours.
+        """
         if self._bgr is None:
-            converted = self._converters.whole.reformat(self._picture, format="bgr24", interpolation=_OPENCVS)
-            self._bgr = self._upright(converted.to_ndarray())
+            converted = self._converted(self._converters.whole, self._picture, interpolation=_OPENCVS)
+            self._bgr = self._upright(converted)
         return self._bgr
+
+    def forget(self) -> None:
+        """Drop the converted frame, three bytes a pixel; it is converted again when somebody looks again."""
+        self._bgr = None
 
     def small(self, longest_side: int) -> Image:
         """Return the frame shrunk by area to ``longest_side`` pixels, uint8 BGR, for detection.
 
         It is made from the decoded planes, at a quarter of the cost of the whole frame. A frame that is not larger
         (or a ``longest_side`` of zero) is returned as it is.
+
+        Raises:
+            MediaError: FFmpeg cannot convert its colours.
         """
         scale = longest_side / max(self.width, self.height)
         if longest_side == 0 or scale >= 1.0:
@@ -128,21 +147,29 @@ class SampledFrame:
         picture = self._picture
         if picture.format.name in _SUBSAMPLING:
             picture = self._shrunk_planes(width, height)
-        reformat = self._converters.small.reformat
-        shrunk = reformat(picture, width=width, height=height, format="bgr24", interpolation=Interpolation.AREA)
-        return self._upright(shrunk.to_ndarray())
+        shrunk = self._converted(
+            self._converters.small, picture, width=width, height=height, interpolation=Interpolation.AREA
+        )
+        return self._upright(shrunk)
 
     def region(self, x1: int, y1: int, x2: int, y2: int) -> Image:
         """Return the pixels of a rectangle inside the frame, (y2 - y1, x2 - x1, 3) uint8 BGR.
 
-        With ``convert="planes"`` only the rectangle is converted, where the pixel format allows it.
+        With ``convert="planes"`` only the rectangle is converted, where the pixel format and the size allow it.
+
+        Raises:
+            MediaError: FFmpeg cannot convert its colours.
         """
         if self._convert == "frame" or self._bgr is not None or self.rotation:
             return self.bgr()[y1:y2, x1:x2]
         subsampling = _SUBSAMPLING.get(self._picture.format.name)
-        if subsampling is None:
+        if subsampling is None or self._cuts_colour(*subsampling):
             return self.bgr()[y1:y2, x1:x2]
         return self._region_of_planes(x1, y1, x2, y2, subsampling)
+
+    def _cuts_colour(self, across: int, down: int) -> bool:
+        """Say whether the last column or row of colour reaches out of the frame: FFmpeg then stretches all of it."""
+        return bool(self._picture.width % across or self._picture.height % down)
 
     def _shrunk_planes(self, width: int, height: int) -> av.VideoFrame:
         """Shrink brightness by area and colour by the nearest four pixels: two thirds of the cost of FFmpeg's way."""
@@ -167,10 +194,19 @@ class SampledFrame:
             rows, columns = -(-height // step_y), -(-width // step_x)
             row, column = top // step_y, left // step_x
             _pixels(target)[:rows, :columns] = _pixels(source)[row : row + rows, column : column + columns]
-        converted = self._converters.part.reformat(part, format="bgr24", interpolation=_OPENCVS)
-        pixels: Any = converted.to_ndarray()
+        pixels = self._converted(self._converters.part, part, interpolation=_OPENCVS)
         region: Image = pixels[y1 - top : y2 - top, x1 - left : x2 - left]
         return region
+
+    def _converted(self, converter: VideoReformatter, picture: av.VideoFrame, **wanted: Any) -> Image:
+        """Convert a picture to BGR; FFmpeg's refusals are those of a bad video, not of a disk."""
+        try:
+            pixels: Any = converter.reformat(picture, format="bgr24", **wanted).to_ndarray()
+        except (av.FFmpegError, ValueError) as error:
+            message = f"frame {self.index}: its colours cannot be converted ({reason_of(error)})."
+            raise MediaError(message) from error
+        image: Image = pixels
+        return image
 
     def _like_picture(self, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
         """Return an empty picture with the colours of this one."""
@@ -189,20 +225,26 @@ class FrameReader(Iterator[SampledFrame]):
 
     Attributes:
         decoded: frames that the decoder gave so far, sampled or not.
-        lost: after the last frame: indices that should have been sampled and could not be decoded, because the file
-            is damaged or its tail is missing.
+        gaps: after the last frame: ranges of the indices that should have been sampled and could not be decoded,
+            because the file is damaged or its tail is missing. A damaged header may promise millions of frames.
     """
 
     def __init__(self, path: Path, *, step: int, offset: int, max_frames: int | None, convert: Convert) -> None:
         self.path = path
         self.decoded = 0
-        self.lost: tuple[int, ...] = ()
+        self.gaps: tuple[range, ...] = ()
         self._convert = convert
         self._scan = scan_packets(path)
         stop = None if max_frames is None else offset + step * max_frames
         self._wanted = slice(offset, stop, step)
+        self._numbered = self._scan.numbered
         self._damaged = False
         self._frames = self._read()
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """The indices in ``gaps``, in order."""
+        return tuple(chain.from_iterable(self.gaps))
 
     def __next__(self) -> SampledFrame:
         """Decode up to the next sampled frame.
@@ -213,12 +255,13 @@ class FrameReader(Iterator[SampledFrame]):
         return next(self._frames)
 
     def _read(self) -> Iterator[SampledFrame]:
-        lost: list[int] = []
+        gaps: list[range] = []
         upcoming = self._wanted.start
         try:
             for frame in self._decoded_frames():
                 if frame.index >= upcoming:
-                    lost += range(upcoming, frame.index, self._wanted.step)
+                    if frame.index > upcoming:
+                        gaps.append(range(upcoming, frame.index, self._wanted.step))
                     upcoming = frame.index + self._wanted.step
                     yield frame
         except av.FFmpegError as error:
@@ -227,37 +270,43 @@ class FrameReader(Iterator[SampledFrame]):
         if not self.decoded:
             message = f"{self.path.name}: no frame of it can be decoded; the file is damaged."
             raise MediaError(message)
-        if self._scan.numbered or self._damaged:
+        if self._numbered or self._damaged:
             expected = range(self._scan.expected)[self._wanted]
-            lost += range(upcoming, expected.stop, expected.step)
-        self.lost = tuple(lost)
+            gaps.append(range(upcoming, expected.stop, expected.step))
+        self.gaps = tuple(gaps)
 
     def _decoded_frames(self) -> Iterator[SampledFrame]:
         """Decode what is needed; from the start, and everything, where the decoder's order contradicts that."""
-        if self._scan.numbered:
+        if self._numbered:
             try:
                 yield from self._decode_needed()
             except _OutOfOrderError:
-                pass
+                self._numbered = False
             else:
                 return
         yield from self._decode_all()
 
     def _decode_needed(self) -> Iterator[SampledFrame]:
-        """Decode reference frames and sampled frames only, numbered by their timestamps."""
+        """Decode reference frames and sampled frames only, numbered by their timestamps.
+
+        Nothing is dropped before the first frame is there: only then does a start that does not decode (a video cut
+        out of another one) show, whose frames ``cv2.VideoCapture`` does not count.
+        """
         stamps = self._scan.stamps
         wanted = range(len(stamps))[self._wanted]
         converters = _Converters()
         last = -1
         with opened(self.path) as (container, stream):
             for packet in self._packets(container, stream):
-                if packet.size and is_disposable(packet, self._scan.length_bytes):
+                if last >= 0 and packet.size and is_disposable(packet, self._scan.length_bytes):
                     index = bisect_left(stamps, packet.pts)
                     if index not in wanted:
                         continue
                 for picture in self._pictures(packet):
                     index = bisect_left(stamps, picture.pts) if picture.pts is not None else len(stamps)
                     if index <= last or index == len(stamps) or stamps[index] != picture.pts:
+                        raise _OutOfOrderError
+                    if last < 0 < index:
                         raise _OutOfOrderError
                     last = index
                     if index in wanted:

@@ -1,5 +1,8 @@
 """Exactly the sampled frames, with exactly OpenCV's pixels, whatever the file looks like."""
 
+import struct
+import tracemalloc
+
 import av
 import cv2
 import numpy as np
@@ -37,6 +40,43 @@ def test_sampled_frames_are_the_ones_that_opencv_reads(tmp_path, write_video, pi
         frames = list(iter_frames(path, step=step, offset=offset))
 
         assert [frame.index for frame in frames] == list(range(offset, 31, step))
+        for frame in frames:
+            np.testing.assert_array_equal(frame.bgr(), reference[frame.index])
+
+
+GROUPS_OF_TEN = "keyint=10:min-keyint=10:scenecut=0:bframes=3:b-adapt=0"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(("start", "open_groups"), [(9, 1), (3, 0)])
+def test_frames_at_the_start_that_do_not_decode_are_not_counted(
+    tmp_path, write_video, pictures, read_with_opencv, suffix, start, open_groups
+):
+    options = {"x264-params": f"{GROUPS_OF_TEN}:open-gop={open_groups}"}
+    whole = write_video(tmp_path / "whole.mp4", pictures(50), options=options)
+    path = copied(whole, tmp_path / f"part{suffix}", start=start)
+    reference = read_with_opencv(path)
+    assert len(reference) < 50 - start
+
+    for step, offset in ((1, 0), (4, 0), (4, 2), (7, 3)):
+        reader = iter_frames(path, step=step, offset=offset)
+        frames = list(reader)
+
+        assert [frame.index for frame in frames] == list(range(offset, len(reference), step))
+        assert reader.lost == ()
+        for frame in frames:
+            np.testing.assert_array_equal(frame.bgr(), reference[frame.index])
+
+
+def test_timestamps_that_are_those_of_decoding_are_not_believed(tmp_path, write_video, pictures, read_with_opencv):
+    whole = write_video(tmp_path / "whole.mp4", pictures(50), options={"x264-params": GROUPS_OF_TEN})
+    path = copied(whole, tmp_path / "video.mkv", decoding_times=True)
+    reference = read_with_opencv(path)
+
+    for step in (1, 3):
+        frames = list(iter_frames(path, step=step))
+
+        assert [frame.index for frame in frames] == list(range(0, 50, step))
         for frame in frames:
             np.testing.assert_array_equal(frame.bgr(), reference[frame.index])
 
@@ -145,6 +185,49 @@ def test_cropping_the_planes_changes_pixels_by_less_than_the_promised_mean(tmp_p
             assert difference.mean() <= 1.5
 
 
+@pytest.mark.parametrize("size", [(161, 121), (35, 77), (160, 121), (161, 120)])
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "mpeg4"), (".webm", "libvpx-vp9")])
+def test_planes_keep_that_promise_where_colour_does_not_fit_into_the_frame(
+    tmp_path, write_video, pictures, suffix, codec, size
+):
+    width, height = size
+    path = write_video(tmp_path / f"video{suffix}", pictures(3, width=width, height=height), codec=codec)
+    (whole,), (part,) = (iter_frames(path, step=4, convert=convert) for convert in ("frame", "planes"))
+
+    for x1, y1, x2, y2 in ((0, 0, width, height), (width // 3, height // 3, width, height), (1, 1, 20, 30)):
+        difference = np.abs(part.region(x1, y1, x2, y2).astype(int) - whole.region(x1, y1, x2, y2).astype(int))
+        assert difference.mean() <= 1.5
+
+
+@pytest.mark.parametrize("convert", ["frame", "planes"])
+def test_an_interlaced_video_shows_the_pictures_that_were_put_in(tmp_path, write_video, convert):
+    drawn = [smooth(index) for index in range(9)]
+    path = write_video(tmp_path / "video.mp4", drawn, options={"x264-params": "interlaced=1", "crf": "10"})
+
+    frames = list(iter_frames(path, step=4, convert=convert))
+
+    assert [frame.index for frame in frames] == [0, 4, 8]
+    for frame in frames:
+        shown = np.ascontiguousarray(drawn[frame.index][..., ::-1])
+        small = cv2.resize(shown, (80, 60), interpolation=cv2.INTER_AREA)
+        assert np.abs(frame.region(0, 0, 160, 120).astype(int) - shown.astype(int)).mean() < 3
+        assert np.abs(frame.small(80).astype(int) - small.astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize("convert", ["frame", "planes"])
+@pytest.mark.parametrize(
+    "look",
+    [lambda frame: frame.bgr(), lambda frame: frame.small(80), lambda frame: frame.region(10, 10, 50, 50)],
+    ids=["whole", "small", "region"],
+)
+def test_colours_that_ffmpeg_cannot_convert_are_the_videos_fault(tmp_path, write_video, pictures, look, convert):
+    path = write_video(tmp_path / "video.mp4", pictures(5), options={"x264-params": "colormatrix=YCgCo"})
+    *_, frame = iter_frames(path, step=4, convert=convert)
+
+    with pytest.raises(MediaError, match=r"frame 4: its colours cannot be converted \(.+\)\."):
+        look(frame)
+
+
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuv420p10le"])
 def test_a_small_frame_is_what_opencv_would_shrink_it_to(tmp_path, write_video, pictures, pix_fmt):
     video = write_video(tmp_path / "video.mp4", pictures(1, width=320, height=240), pix_fmt=pix_fmt)
@@ -185,6 +268,24 @@ def test_damage_in_the_middle_costs_frames_and_not_the_video(tmp_path, write_vid
     assert sorted([*frames, *reader.lost]) == list(range(0, 60, 4))
 
 
+def test_a_header_that_promises_millions_of_frames_costs_no_memory(tmp_path, write_video, pictures):
+    path = write_video(tmp_path / "video.avi", pictures(20), codec="mpeg4")
+    promise_frames(path, 0x0FFFFFFF)
+
+    tracemalloc.start()
+    try:
+        reader = iter_frames(path, step=4)
+        frames = [frame.index for frame in reader]
+        ranges = reader.gaps
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert frames == [0, 4, 8, 12, 16]
+    assert ranges == (range(20, path.stat().st_size, 4),)  # no frame takes less than a byte
+    assert peak < 4 << 20
+
+
 def test_a_file_without_its_index_is_unreadable(tmp_path, write_video, pictures):
     whole = write_video(tmp_path / "whole.mp4", pictures(20))
     path = tmp_path / "half.mp4"
@@ -209,7 +310,8 @@ def test_what_is_no_video_is_refused_with_a_sentence(tmp_path, write_video, pict
         tmp_path: "there is no such file",
         tmp_path / "nowhere.mp4": "there is no such file",
         sound(tmp_path / "sound.mp4"): "sound.mp4: holds no video stream, only audio",
-        without_frames(tmp_path / "none.mp4"): "none.mp4: holds",
+        without_streams(tmp_path / "none.mp4"): r"none\.mp4: holds no video stream and nothing else either\.",
+        without_frames(tmp_path / "zero.mp4"): r"zero\.mp4: holds a video stream without any frame\.",
     }
 
     for path, words in cases.items():
@@ -261,6 +363,13 @@ def test_a_probe_says_what_is_in_the_file(tmp_path, write_video, pictures):
     assert (info.fps, info.duration) == pytest.approx((25.0, 2.0))
 
 
+def smooth(index):
+    """Return a picture without edges, (120, 160, 3) uint8 RGB, whose colours wander from frame to frame."""
+    across, down = np.meshgrid(np.arange(160), np.arange(120))
+    red, green, blue = 40 + across + 2 * index, 40 + down + 4 * index, 200 - across // 2 - down // 2
+    return np.stack([red, green, blue], axis=2).astype(np.uint8)
+
+
 def sound(path):
     """Write a second of silence."""
     with av.open(str(path), "w") as container:
@@ -273,10 +382,43 @@ def sound(path):
     return path
 
 
-def without_frames(path):
-    """Write a video stream into which no frame was put."""
+def without_streams(path):
+    """Begin a video into which no frame is put: FFmpeg then writes no stream either."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         container.start_encoding()
     return path
+
+
+def without_frames(path):
+    """Write the head of a fragmented video, which announces a stream, and none of its fragments."""
+    with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(160, 120, "yuv420p")))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"moof") - 4])
+    return path
+
+
+def copied(source, path, *, start=0, decoding_times=False):
+    """Copy the packets of a video from number ``start`` on, as cutting tools do that do not decode."""
+    with av.open(str(source)) as whole, av.open(str(path), "w") as part:
+        stream = part.add_stream_from_template(whole.streams.video[0])
+        packets = (packet for packet in whole.demux(video=0) if packet.size)
+        for packet in list(packets)[start:]:
+            if decoding_times:
+                packet.pts = packet.dts
+            packet.stream = stream
+            part.mux(packet)
+    return path
+
+
+def promise_frames(path, count):
+    """Write another number of frames into both headers of an AVI file."""
+    data = bytearray(path.read_bytes())
+    for name, place in ((b"avih", 24), (b"strh", 40)):
+        struct.pack_into("<I", data, data.index(name) + place, count)
+    path.write_bytes(data)
