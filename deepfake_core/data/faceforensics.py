@@ -236,9 +236,8 @@ def fetch_files(
                     failures[running[future]] = error
                 bar.advance()
         except BaseException:
-            fetcher.patience.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            fetcher.client.close()  # ends the reads that wait for a silent server
+            fetcher.hang_up()
             raise
     return failures
 

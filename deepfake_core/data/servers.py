@@ -1,11 +1,15 @@
 """Which of several servers to ask, and asking them for one file until it is there or surely is not."""
 
+import socket
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -65,6 +69,40 @@ class Servers:
             self._failures[base] += UNREACHABLE_COUNTS if unreachable else 1
 
 
+class _Lines:
+    """The connections of a client, so that they can be cut from another thread.
+
+    Closing the client does not wake a thread that waits for a silent server; shutting its socket down does.
+    """
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._cut = False
+        client.event_hooks["request"].append(lambda request: request.extensions.update(trace=self._notice))
+
+    def _notice(self, event: str, info: Mapping[str, Any]) -> None:
+        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            with self._lock:
+                self._streams.add(info["return_value"])
+                cut = self._cut
+            if cut:  # it came about while the others were being cut
+                _shut_down(info["return_value"])
+
+    def cut(self) -> None:
+        """End every connection, and those that are still coming about."""
+        with self._lock:
+            self._cut = True
+            streams = list(self._streams)
+        for stream in streams:
+            _shut_down(stream)
+
+
+def _shut_down(stream: Any) -> None:
+    with suppress(OSError):  # it is closed already
+        stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
 @dataclass
 class _Tries:
     """What came of asking for one file.
@@ -92,6 +130,16 @@ class Fetcher:
     servers: Servers
     patience: Patience
     _tries: dict[str, _Tries] = field(default_factory=dict, init=False)
+    _lines: _Lines = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_lines", _Lines(self.client))
+
+    def hang_up(self) -> None:
+        """End at once what is under way in all threads; nothing can be fetched any more."""
+        self.patience.stop.set()
+        self._lines.cut()
+        self.client.close()
 
     def fetch(self, relative: str, path: Path, *, on_bytes: Callable[[int], None] = lambda _: None) -> None:
         """Fetch ``<server>/<relative>`` to ``path``.

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import defaultdict
 
 import pytest
@@ -375,9 +376,11 @@ def test_a_download_that_does_not_fit_on_the_disk_does_not_start(space, server, 
     assert not [path for path in server.fetched() if path.endswith(".mp4")]
 
 
-def test_ctrl_c_ends_at_once_and_keeps_what_came(space, server, config_of, wait_until):
+def test_ctrl_c_ends_at_once_and_keeps_what_came(space, server, config_of):
     server.faults[f"{ORIGINALS}/253.mp4"] = ["always hang"]
-    hung = lambda: f"{ORIGINALS}/253.mp4" in server.fetched()  # noqa: E731
+    part = space.videos / "original_sequences/youtube/c40/videos/.253.mp4.part"
+    half = len(server.content[f"{ORIGINALS}/253.mp4"]) // 2
+    interrupted = []
 
     class Interrupting:
         def bar(self, *_, **__):
@@ -393,12 +396,15 @@ def test_ctrl_c_ends_at_once_and_keeps_what_came(space, server, config_of, wait_
             """Count nothing."""
 
         def say(self, _):
-            if hung():
+            if part.exists() and part.stat().st_size == half:
+                interrupted.append(time.monotonic())
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         download_videos(space, config=config_of(server, timeout_seconds=20.0), progress=Interrupting())
 
+    assert time.monotonic() - interrupted[0] < 3
+    assert part.stat().st_size == half
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("download") and thread.is_alive()]
     server.faults.clear()
     assert download_videos(space, config=config_of(server)).failed == 0
