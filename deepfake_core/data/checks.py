@@ -29,6 +29,8 @@ class Check:
         value: the worst value, or the observed one of a total; None where the column holds no numbers.
         rows: rows that have a value, so that the question applies to them; None for a total.
         rows_outside: rows outside the bounds; None for a total.
+        named: some of these rows, by their place in the grain, where the bounds do not tell which they are.
+        told: an observed total that is no number, in words.
         notes: why this is checked.
         advice: what to do when it fails.
         show: column of the videos grain that points at the culprits of a total.
@@ -46,6 +48,8 @@ class Check:
     value: float | None = None
     rows: int | None = None
     rows_outside: int | None = None
+    named: tuple[int, ...] = ()
+    told: str = ""
     notes: str = ""
     advice: str = ""
     show: str | None = None
@@ -61,14 +65,30 @@ class Check:
         return not self.passed and self.severity != "critical"
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose values are held against each other or against bounds."""
+        pair = [self.bounds[name] for name in ("column_A", "column_B") if name in self.bounds]
+        return (self.column,) if self.column else tuple(pair or self.bounds.get("column_list", ()))
+
+    @property
+    def wants_none(self) -> bool:
+        """Whether a value in the column is itself what is wrong."""
+        return self.expectation == "expect_column_values_to_be_null"
+
+    @property
+    def bounds_rows(self) -> bool:
+        """Whether each row is held against the bounds, so that they tell which rows are outside."""
+        return self.expectation == "expect_column_values_to_be_between"
+
+    @property
     def observed(self) -> str:
         """What was seen, such as ``7 of 640 videos outside (1.09 %), lowest 0``."""
         if self.rows is None or self.rows_outside is None:
-            return write_number(self.value, self.unit)
+            return self.told or write_number(self.value, self.unit)
         if not self.rows:
             return "nothing to check"
         of_all = f"of {self.rows:,} {self._noun(self.rows)}"
-        if self._wants_none:
+        if self.wants_none:
             return f"{self.rows_outside:,} {of_all}" if self.rows_outside else f"none {of_all}"
         share = write_number(self.rows_outside / self.rows, "share")
         counted = f"{self.rows_outside:,} {of_all} outside ({share})" if self.rows_outside else f"all {of_all}"
@@ -86,17 +106,12 @@ class Check:
             return allowed
         return f"{allowed}, for {write_number(mostly, 'share')} of the {self._noun(2)}"
 
-    @property
-    def _wants_none(self) -> bool:
-        """Whether a value in the column is itself what is wrong."""
-        return self.expectation == "expect_column_values_to_be_null"
-
     def _allowed(self) -> str:
         low, high = self.bounds.get("min_value"), self.bounds.get("max_value")
         if "expected" in self.bounds:
             expected, tolerance = self.bounds["expected"], self.bounds["tolerance"]
             return f"{write_number(expected, self.unit)} ± {write_number(tolerance, 'share')}"
-        if self._wants_none:
+        if self.wants_none:
             return "none"
         if low is not None and high is not None:
             return f"{write_number(low, self.unit)} to {write_number(high, self.unit)}"

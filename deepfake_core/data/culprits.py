@@ -62,7 +62,7 @@ def find_culprits(check: Check, grains: Grains) -> tuple[Culprit, ...]:
     if check.grain == "dataset":
         return _behind_a_total(check, grains.videos)
     frame = grains.of(check.grain)
-    worst = _rows_outside(check, frame[check.column])
+    worst = _rows_outside(check, frame)
     if check.grain == "faces":
         return _faces(check, frame.loc[worst], grains.videos["video_id"])
     rows = _records(frame.loc[worst[:SHOWN]])
@@ -79,17 +79,20 @@ def find_culprits(check: Check, grains: Grains) -> tuple[Culprit, ...]:
     )
 
 
-def _rows_outside(check: Check, values: "pd.Series[Any]") -> pd.Index:
-    """Return the index of the rows outside the bounds, worst first; of a text column all that hold one."""
-    if not pd.api.types.is_numeric_dtype(values):
+def _rows_outside(check: Check, frame: pd.DataFrame) -> pd.Index:
+    """Return the index of the rows outside, worst first where one can be worse; none behind a mean and its like."""
+    if not (check.wants_none or check.bounds_rows):
+        return pd.Index(check.named)
+    values = frame[check.column]
+    if check.wants_none:
         return values.index[values.notna()]
-    low, high = check.bounds.get("min_value"), check.bounds.get("max_value")
-    distance = pd.Series(0.0, index=values.index)
-    if low is not None:
-        distance = distance.mask(values < low, low - values)
-    if high is not None:
-        distance = distance.mask(values > high, values - high)
-    return distance[distance > 0].sort_values(ascending=False, kind="stable").index
+    bounds = check.bounds
+    distance = pd.Series(float("nan"), index=values.index)
+    if (low := bounds.get("min_value")) is not None:
+        distance = distance.mask(values <= low if bounds.get("strict_min") else values < low, low - values)
+    if (high := bounds.get("max_value")) is not None:
+        distance = distance.mask(values >= high if bounds.get("strict_max") else values > high, values - high)
+    return distance.dropna().sort_values(ascending=False, kind="stable").index
 
 
 def _faces(check: Check, worst: pd.DataFrame, video_ids: "pd.Series[str]") -> tuple[Culprit, ...]:
@@ -97,7 +100,7 @@ def _faces(check: Check, worst: pd.DataFrame, video_ids: "pd.Series[str]") -> tu
     return tuple(
         Culprit(
             f"{video_ids[row['video']]}, frame {row['frame']}",
-            seen := write_number(row[check.column], check.unit),
+            seen := _words(check, row),
             (Place(video_ids[row["video"]], int(row["frame"]), f"frame {row['frame']}: {seen}"),),
         )
         for row in _records(few)
@@ -131,6 +134,8 @@ def _members(videos: pd.DataFrame, *, by: str) -> tuple[Place, ...]:
 
 
 def _words(check: Check, row: Mapping[Hashable, Any]) -> str:
+    if not check.column:
+        return ", ".join(f"{column} {_say(row[column], check.unit)}" for column in check.columns)
     value = row[check.column]
     if isinstance(value, str):
         return _CONSEQUENCES.get(check.column, "{}").format(value)
@@ -140,7 +145,11 @@ def _words(check: Check, row: Mapping[Hashable, Any]) -> str:
         return f"no original {row['target']} at {row['compression']}"
     if check.column == "frame_count_error":
         return f"{row['frames_sampled']:.0f} frames sampled, {row['frames_expected']:.0f} expected"
-    return write_number(value, check.unit)
+    return _say(value, check.unit)
+
+
+def _say(value: Any, unit: str) -> str:
+    return value if isinstance(value, str) else write_number(value, unit)
 
 
 def _records(frame: pd.DataFrame) -> Iterable[dict[Hashable, Any]]:

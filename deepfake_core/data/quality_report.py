@@ -173,15 +173,17 @@ def _split_bars(grains: Grains) -> list[tuple[dict[str, Any], list[Share]]]:
 
 
 def _shapes(checks: Sequence[Check], grains: Grains) -> list[tuple[Check, Markup]]:
-    """Return a histogram for each checked column that has a distribution."""
+    """Return a histogram for each checked column that has a distribution; bounds of a mean are none of its rows."""
     drawn = []
     for check in checks:
-        if check.grain not in _CHARTED:
+        frame = grains.of(check.grain)
+        if check.grain not in _CHARTED or check.column not in frame:
             continue
-        values = grains.of(check.grain)[check.column]
+        values = frame[check.column]
         if not pd.api.types.is_numeric_dtype(values) or values.nunique() < _FEWEST_VALUES:
             continue
-        low, high = check.bounds.get("min_value"), check.bounds.get("max_value")
+        bounds = check.bounds if check.bounds_rows else {}
+        low, high = bounds.get("min_value"), bounds.get("max_value")
         drawn.append((check, draw_histogram(values.to_numpy(), unit=check.unit, low=low, high=high)))
     return drawn
 

@@ -11,8 +11,11 @@ Whether a check passed is Great Expectations' word alone; this module only puts 
 
 import difflib
 import json
+import math
+import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,8 @@ from deepfake_core.errors import ConfigError, MissingInput
 
 OWN_EXPECTATIONS = (own_expectations.ExpectColumnTotalToBeNear,)
 """Named here so that Great Expectations knows them whenever suites are read."""
+MOST_NAMED = 1000
+"""Rows that Great Expectations is asked to name: enough to show faces of several videos."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ def run_suite(suite: Suite, grains: Grains, *, config: ValidateConfig) -> tuple[
         ConfigError: an expectation is unknown to Great Expectations, misconfigured, or cannot be evaluated.
     """
     frame = grains.of(suite.grain)
-    parameters = config.model_dump(mode="json")
+    values = config.model_dump(mode="json")
+    parameters = {name: values[name] for name in _parameters_of(suite.content)}
     context = gx.get_context(mode="ephemeral", project_config=_quiet_context())
     batch = (
         context.data_sources.add_pandas("tables")
@@ -109,14 +115,15 @@ def run_suite(suite: Suite, grains: Grains, *, config: ValidateConfig) -> tuple[
         definition = gx.ValidationDefinition(name=suite.name, data=batch, suite=context.suites.add(_build(suite)))
         outcome = context.validation_definitions.add(definition).run(
             batch_parameters={"dataframe": frame},
-            expectation_parameters={name: parameters[name] for name in _parameters_of(suite.content)},
+            expectation_parameters=parameters,
             result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
         )
     except (GreatExpectationsError, ValueError, TypeError) as error:
         message = f"Great Expectations cannot run the suite {suite.path}: {error}"
         raise ConfigError(message) from error
     checks = {result.expectation_config.id: _to_check(suite, result, frame) for result in outcome.results}
-    return tuple(checks[expectation.id] for expectation in definition.suite.expectations)
+    whole = batch.get_batch({"dataframe": frame})
+    return tuple(_name_rows(checks[one.id], one, whole, parameters) for one in definition.suite.expectations)
 
 
 def _read_suite(path: Path, config: ValidateConfig) -> Suite:
@@ -181,25 +188,38 @@ def _to_check(suite: Suite, result: Any, frame: pd.DataFrame) -> Check:
     if raised.get("raised_exception", True):
         _explain_exception(suite, about["type"], column, raised, frame)
     seen = values["result"]
-    total = "observed_value" in seen
+    total = "observed_value" in seen or "element_count" not in seen
     meta = about.get("meta") or {}
     return Check(
         suite=suite.name,
         grain=suite.grain,
-        name=about.get("description") or f"{column}: {about['type']}",
+        name=about.get("description") or f"{column}: {about['type']}".removeprefix(": "),
         expectation=about["type"],
         column=column,
         severity=about["severity"],
         passed=bool(values["success"]),
         bounds=bounds,
         unit=meta.get("unit", "number"),
-        value=_number(seen["observed_value"]) if total else _worst(frame, column, bounds),
+        value=_number(seen.get("observed_value")) if total else _worst(frame, column, bounds),
         rows=None if total else seen["element_count"] - seen.get("missing_count", 0),
         rows_outside=None if total else seen["unexpected_count"],
+        told=_tell(seen.get("observed_value", values["success"])) if total else "",
         notes=_sentences(about.get("notes")),
         advice=meta.get("advice", ""),
         show=meta.get("show"),
     )
+
+
+def _name_rows(check: Check, expectation: Any, batch: Any, parameters: dict[str, Any]) -> Check:
+    """Ask Great Expectations again, now for the rows outside, where nothing else tells which they are."""
+    if check.passed or check.rows_outside is None or check.wants_none or check.bounds_rows:
+        return check
+    again = batch.validate(
+        expectation,
+        expectation_parameters=parameters,
+        result_format={"result_format": "SUMMARY", "partial_unexpected_count": MOST_NAMED},
+    )
+    return replace(check, named=tuple(again.result.get("partial_unexpected_index_list") or ()))
 
 
 def _explain_exception(suite: Suite, kind: str, column: str, raised: Any, frame: pd.DataFrame) -> None:
@@ -223,7 +243,17 @@ def _worst(frame: pd.DataFrame, column: str, bounds: dict[str, Any]) -> float | 
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None or isinstance(value, str) or pd.isna(value) else float(value)
+    return float(value) if isinstance(value, Real) and not math.isnan(value) else None
+
+
+def _tell(value: Any) -> str:
+    """Put an observed value that is no number into a few words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or isinstance(value, Real):
+        return ""
+    listed = value if isinstance(value, list) else [value]
+    return textwrap.shorten(", ".join(map(str, listed)), width=80, placeholder=" …")
 
 
 def _sentences(notes: str | list[str] | None) -> str:

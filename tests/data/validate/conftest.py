@@ -1,7 +1,9 @@
 """A small, clean data set in tables, which each test spoils in one way."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import permutations, product
+from pathlib import Path
 from typing import Any, Self
 
 import cv2
@@ -9,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepfake_core import receipts, tables
+from deepfake_core import files, receipts, tables
 from deepfake_core.config import METHODS, DownloadConfig, ExtractConfig, Section, SplitConfig, ValidateConfig
 from deepfake_core.data.checks import Check
 from deepfake_core.data.grains import Grains, build_grains
@@ -160,6 +162,18 @@ def dataset() -> Dataset:
             name = f"{target}_{source}"
             made.add(name, method=method, compression=compression, group=pair[0], split=split)
     return made
+
+
+@pytest.fixture
+def own_suite(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a suite over the videos, of one's own, and returns its folder."""
+
+    def write(*expectations: Row) -> Path:
+        suite = {"name": "mine", "meta": {"grain": "videos"}, "expectations": expectations}
+        files.write_json(tmp_path / "own" / "mine.json", suite)
+        return tmp_path / "own"
+
+    return write
 
 
 class CountingProgress:

@@ -22,10 +22,10 @@ ORIGINAL = "ffpp/original/c23/001"
 def page(workspace, dataset):
     """Return a function that writes the report of the data set as it is and returns its HTML."""
 
-    def write(**more) -> str:
+    def write(*, config: ValidateConfig | None = None, **more) -> str:
         dataset.write(workspace)
-        config = ValidateConfig()
-        suites = load_suites(expectations_folder(), config=config)
+        config = config or ValidateConfig()
+        suites = load_suites(config.suites or expectations_folder(), config=config)
         grains = dataset.grains(**more)
         checks = [check for suite in suites for check in run_suite(suite, grains, config=config)]
         write_quality_report(workspace, suites=suites, checks=checks, grains=grains)
@@ -148,6 +148,77 @@ def test_one_bad_video_does_not_hide_the_others(dataset):
     culprits = find_culprits(check, dataset.grains())
 
     assert [culprit.name.split(",")[0] for culprit in culprits] == [FAKE, FAKE, ORIGINAL]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "passed"),
+    [
+        ("expect_table_row_count_to_be_between", {"min_value": 60}, True),
+        ("expect_table_row_count_to_be_between", {"min_value": 61}, False),
+        ("expect_table_columns_to_match_set", {"column_set": ["video_id"], "exact_match": False}, True),
+        ("expect_column_to_exist", {"column": "colour"}, False),
+        ("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": "frames", "column_B": "faces"}, True),
+        ("expect_column_pair_values_a_to_be_greater_than_b", {"column_A": "faces", "column_B": "frames"}, False),
+        ("expect_compound_columns_to_be_unique", {"column_list": ["name", "compression"]}, False),
+    ],
+)
+def test_a_question_of_ones_own_to_a_table_or_to_several_columns_is_reported(page, own_suite, kind, arguments, passed):
+    config = ValidateConfig(suites=own_suite({"type": kind, "kwargs": arguments, "description": "Mine"}))
+
+    html = page(config=config)
+
+    assert ("Passed: all 1 checks hold" in html) == passed
+    assert ("Refused: 1 critical check failed" in html) != passed
+    assert ">Mine<" in html
+
+
+def test_the_values_of_several_columns_stand_beside_each_other(dataset, own_suite):
+    pair = {"column_A": "faces", "column_B": "frames"}
+    kind = "expect_column_pair_values_a_to_be_greater_than_b"
+    dataset.rows_of("videos", FAKE)[0]["frames"] = 11
+    dataset.rows_of("videos", ORIGINAL)[0]["frames"] = 12
+    suites = own_suite({"type": kind, "kwargs": pair, "description": "Mine"})
+
+    culprits = find_culprits(dataset.checks(config=ValidateConfig(suites=suites))["Mine"], dataset.grains())
+
+    assert culprits[0].name == ORIGINAL
+    assert culprits[0].seen == "faces 12, frames 12"
+    assert FAKE not in {culprit.name for culprit in culprits}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "offender"),
+    [
+        ("values_to_be_in_set", {"column": "compression", "value_set": ["c23"]}, "/c40/"),
+        ("values_to_not_be_in_set", {"column": "compression", "value_set": ["c23"]}, "/c23/"),
+        ("values_to_be_in_set", {"column": "label", "value_set": [1]}, "/original/"),
+        ("values_to_match_regex", {"column": "name", "regex": "_"}, "/original/"),
+        ("value_lengths_to_be_between", {"column": "name", "max_value": 3}, "_"),
+        ("values_to_not_be_null", {"column": "source"}, "/original/"),
+        ("values_to_be_null", {"column": "source"}, "_"),
+        ("values_to_be_between", {"column": "label", "min_value": 0, "strict_min": True}, "/original/"),
+    ],
+)
+def test_only_offenders_are_shown_as_culprits(dataset, own_suite, kind, arguments, offender):
+    suites = own_suite({"type": f"expect_column_{kind}", "kwargs": arguments, "description": "Mine"})
+    check = dataset.checks(config=ValidateConfig(suites=suites))["Mine"]
+
+    culprits = find_culprits(check, dataset.grains())
+
+    assert not check.passed
+    assert len(culprits) == 8
+    assert all(offender in culprit.name for culprit in culprits)
+
+
+def test_nobody_in_particular_is_to_blame_for_a_mean(page, dataset, own_suite):
+    mean = {"column": "frames", "max_value": 1}
+    for frames, row in enumerate(dataset.videos):
+        row["frames"] = frames
+    suites = own_suite({"type": "expect_column_mean_to_be_between", "kwargs": mean, "description": "Mine"})
+    config = ValidateConfig(suites=suites)
+
+    assert find_culprits(dataset.checks(config=config)["Mine"], dataset.grains()) == ()
+    assert OUTSIDE not in page(config=config).split("Distributions")[1].split("</section>")[0]
 
 
 def test_a_torn_group_is_shown_from_both_sides(dataset):
