@@ -8,6 +8,7 @@ and the announced length, so that bytes of two versions are never mixed); a serv
 import errno
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,12 +35,16 @@ class TransferBroken(DownloadError):
     Attributes:
         wait_seconds: how long the server asks to wait, 0 where it does not say.
         unreachable: no connection came about at all.
+        hung_up: the server closed the connection without a word, as it does when it has too many.
     """
 
-    def __init__(self, message: str, *, wait_seconds: float = 0.0, unreachable: bool = False) -> None:
+    def __init__(
+        self, message: str, *, wait_seconds: float = 0.0, unreachable: bool = False, hung_up: bool = False
+    ) -> None:
         super().__init__(message)
         self.wait_seconds = wait_seconds
         self.unreachable = unreachable
+        self.hung_up = hung_up
 
 
 class Stopped(DownloadError):
@@ -50,18 +55,21 @@ class Stopped(DownloadError):
 class Patience:
     """How often and how long to try again.
 
-    A loop of our own: tries that bring new bytes do not count, the server may ask for a pause, and a run that is ended
-    must not wait. A library's hooks for these three are longer than the loop.
+    A loop of our own: tries that bring new bytes do not count, nor those that are turned away while other files come,
+    the server may ask for a pause, and a run that is ended must not wait. A library's hooks for these are longer than
+    the loop.
 
     Attributes:
         attempts: tries in a row that bring no new byte before giving up.
         first_wait_seconds: pause after the first of them; every further one doubles it.
         stop: set from outside to end the waiting.
+        arrival: when bytes last came, of any file; in seconds of ``time.monotonic``.
     """
 
     attempts: int
     first_wait_seconds: float
     stop: Event = field(default_factory=Event)
+    arrival: float = float("-inf")
 
     def insist(self, work: Callable[[], None], *, part: Path) -> None:
         """Do ``work`` until it raises no ``TransferBroken`` any more, or patience is at its end.
@@ -70,22 +78,25 @@ class Patience:
             work: tries once.
             part: grows when a try brings new bytes.
         """
-        fruitless, furthest = 0, size_of(part)
+        pauses, fruitless, furthest, since = 0, 0, size_of(part), time.monotonic()
         while True:
             try:
                 work()
             except TransferBroken as error:
-                fruitless = 0 if size_of(part) > furthest else fruitless + 1
-                furthest = max(furthest, size_of(part))
+                grew = size_of(part) > furthest
+                crowded_out = error.hung_up and self.arrival > since
+                pauses = 0 if grew else pauses + 1
+                fruitless = 0 if grew or crowded_out else fruitless + 1
+                furthest, since = max(furthest, size_of(part)), time.monotonic()
                 if fruitless >= self.attempts:
                     raise
-                self._sleep(max(self._pause(fruitless), error.wait_seconds))
+                self._sleep(max(self._pause(pauses), error.wait_seconds))
             else:
                 return
 
-    def _pause(self, fruitless: int) -> float:
-        jitter = random.uniform(0.5, 1.0)  # noqa: S311 - four connections must not knock in step
-        return self.first_wait_seconds * 2.0 ** max(fruitless - 1, 0) * jitter
+    def _pause(self, number: int) -> float:
+        longest = min(self.first_wait_seconds * 2.0 ** min(max(number - 1, 0), 30), LONGEST_WAIT_SECONDS)
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - four connections must not knock in step
 
     def _sleep(self, seconds: float) -> None:
         if self.stop.wait(min(seconds, LONGEST_WAIT_SECONDS)):
@@ -133,7 +144,7 @@ def fetch_once(
     headers = {"Accept-Encoding": "identity"}
     if done:
         headers |= {"Range": f"bytes={done}-"} | ({"If-Range": note.validator} if note.validator else {})
-    with _explained(url), client.stream("GET", url, headers=headers) as answer:
+    with _explained(url), _answer(client, url, headers) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and done == _announced(answer):
             pass  # the part is the whole file already
         else:
@@ -144,6 +155,19 @@ def fetch_once(
     _refuse_wrong_length(part, note.total, url)
     part.replace(path)
     note.forget(path)
+
+
+@contextmanager
+def _answer(client: httpx.Client, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    try:
+        answer = client.send(client.build_request("GET", url, headers=headers), stream=True)
+    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+        message = f"the server hung up without an answer: {url}"
+        raise TransferBroken(message, hung_up=True) from error
+    try:
+        yield answer
+    finally:
+        answer.close()
 
 
 def _accept(answer: httpx.Response, note: "_Note", done: int, part: Path) -> int:

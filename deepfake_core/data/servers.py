@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +151,12 @@ class Fetcher:
             DownloadError: it cannot be written.
         """
         refusals: dict[str, NotOnServer | TransferBroken] = {}
-        self.patience.insist(lambda: self._try_servers(relative, path, refusals, on_bytes), part=part_of(path))
+
+        def arrived(count: int) -> None:
+            self.patience.arrival = time.monotonic()
+            on_bytes(count)
+
+        self.patience.insist(lambda: self._try_servers(relative, path, refusals, arrived), part=part_of(path))
 
     def asked(self, relative: str) -> tuple[str, ...]:
         """Return the servers that were asked for a file."""

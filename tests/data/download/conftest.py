@@ -26,7 +26,9 @@ class FaceServer(ThreadingHTTPServer):
             starts with ``always ``. See ``Handler.misbehave``.
         connection_limit: connections beyond it are closed at once.
         most_connections: the most that were open at one time.
+        etags: say of which version the bytes are.
         seconds_per_request: how long an answer takes at least.
+        seconds_per_block: how long each block of an answer takes at least.
         requests: (method, path, Range header) in the order of arrival.
     """
 
@@ -38,7 +40,9 @@ class FaceServer(ThreadingHTTPServer):
         self.faults: dict[str, list[str]] = defaultdict(list)
         self.requests: list[tuple[str, str, str]] = []
         self.connection_limit = 1000
+        self.etags = True
         self.seconds_per_request = 0.0
+        self.seconds_per_block = 0.0
         self.most_connections = 0
         self.open_connections = 0
         self.lock = threading.Lock()
@@ -111,14 +115,13 @@ class Handler(BaseHTTPRequestHandler):
             case "hang":
                 self.head(200, len(body), {"ETag": etag(body)})
                 self.wfile.write(body[:half])
-                self.wfile.flush()
-                self.connection.settimeout(30)
-                self.connection.recv(1)  # until the client hangs up
-                self.close_connection = True
+                self.fall_silent()
+            case "short range":
+                begin = self.begin_of_range(body)
+                self.head(206, 1000, self.range_headers(body, begin))
+                self.wfile.write(body[begin : begin + 1000])
             case "silence":
-                self.connection.settimeout(30)
-                self.connection.recv(1)  # until the client hangs up
-                self.close_connection = True
+                self.fall_silent()
             case "truncate":
                 self.serve(body[: half + half // 2])
             case "garbage":
@@ -127,11 +130,17 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(301, {"Location": f"{self.server.url[:-1]}{path}?moved"})
             case "ignore range":
                 return False
-            case "403" | "404" | "500" | "503":
-                self.reply(int(fault))
+            case "403" | "404" | "429" | "500" | "503":
+                self.reply(int(fault), {"Retry-After": "7"} if fault == "429" else {})
             case _:
                 raise AssertionError(fault)
         return True
+
+    def fall_silent(self):
+        self.wfile.flush()
+        self.connection.settimeout(30)
+        self.connection.recv(1)  # until the client hangs up
+        self.close_connection = True
 
     def serve(self, body: bytes, *, ranges: bool = True):
         begin = self.begin_of_range(body) if ranges else 0
@@ -141,16 +150,16 @@ class Handler(BaseHTTPRequestHandler):
         self.head(206 if begin else 200, len(body) - begin, self.range_headers(body, begin))
         if self.command == "GET":
             for start in range(begin, len(body), 4096):
+                time.sleep(self.server.seconds_per_block)
                 self.wfile.write(body[start : start + 4096])
 
     def begin_of_range(self, body: bytes) -> int:
         asked, condition = self.headers.get("Range", ""), self.headers.get("If-Range", etag(body))
         return int(asked.removeprefix("bytes=").rstrip("-")) if asked and condition == etag(body) else 0
 
-    @staticmethod
-    def range_headers(body: bytes, begin: int) -> dict[str, str]:
+    def range_headers(self, body: bytes, begin: int) -> dict[str, str]:
         ranges = {"Content-Range": f"bytes {begin}-{len(body) - 1}/{len(body)}"} if begin else {}
-        return {"ETag": etag(body), **ranges}
+        return ranges | ({"ETag": etag(body)} if self.server.etags else {})
 
     def reply(self, status: int, headers: dict[str, str] | None = None):
         self.head(status, 0, headers or {})

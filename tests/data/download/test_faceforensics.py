@@ -110,6 +110,19 @@ def test_there_are_never_more_than_four_connections(space, server, config_of):
     assert_intact(space, server)
 
 
+def test_a_server_that_refuses_some_of_the_connections_still_gives_every_file(space, server, config_of, video_bytes):
+    server.connection_limit = 2
+    server.seconds_per_block = 0.02
+    pairs = [[f"{2 * number:03}", f"{2 * number + 1:03}"] for number in range(8)]
+    server.content = {"/v3/misc/filelist.json": json.dumps(pairs).encode()}
+    server.content |= {f"{ORIGINALS}/{name}.mp4": video_bytes(name) for pair in pairs for name in pair}
+
+    report = download_videos(space, config=config_of(server, datasets=("original",), backoff_seconds=0.05))
+
+    assert (report.counts["ok"], report.failed) == (16, 0)
+    assert_intact(space, server)
+
+
 def test_a_missing_file_leaves_the_table_as_it_is_while_it_stays_missing(space, server, config_of):
     del server.content[f"{ORIGINALS}/183.mp4"]
     first = download_videos(space, config=config_of(server))

@@ -5,6 +5,7 @@ from threading import Event
 import httpx
 import pytest
 
+from deepfake_core.data import pace
 from deepfake_core.data.fetch import NotOnServer, Patience, Stopped, TransferBroken, fetch_once, part_of
 from deepfake_core.data.pace import Pace, in_bytes, in_time
 from deepfake_core.data.servers import Fetcher, Servers
@@ -57,6 +58,35 @@ def test_bytes_of_two_versions_are_never_mixed(client, server, target):
     try_once(client, server, target)
 
     assert target.read_bytes() == changed
+
+
+def test_bytes_of_two_versions_are_not_mixed_where_only_their_length_tells(client, server, target):
+    server.etags = False
+    server.faults["/183.mp4"] = ["drop"]
+    with pytest.raises(TransferBroken):
+        try_once(client, server, target)
+    server.content["/183.mp4"] = longer = bytes(len(BODY) + 1000)
+
+    with pytest.raises(TransferBroken, match=r"went on at byte .* of 103400 instead of .* of 102400"):
+        try_once(client, server, target)
+    try_once(client, server, target)
+
+    assert target.read_bytes() == longer
+
+
+def test_an_answer_that_ends_early_is_not_the_whole_file(client, server, target):
+    server.faults["/183.mp4"] = ["drop", "short range"]
+    with pytest.raises(TransferBroken):
+        try_once(client, server, target)
+    came = part_of(target).stat().st_size
+
+    with pytest.raises(TransferBroken, match=f"{came + 1000:,} of {len(BODY):,} bytes"):
+        try_once(client, server, target)
+    assert not target.exists()
+    try_once(client, server, target)
+
+    assert target.read_bytes() == BODY
+    assert server.requests[-1][2] == f"bytes={came + 1000}-"
 
 
 def test_a_server_that_ignores_range_starts_the_file_over(client, server, target):
@@ -123,6 +153,46 @@ def test_patience_ends(client, server, target):
         fetcher.fetch("183.mp4", target)
 
     assert len(server.requests) == 3
+
+
+class Clock(Event):
+    """Remembers how long it was waited for, and lets nobody wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def wait(self, timeout=None):
+        self.waits.append(timeout)
+        return False
+
+
+def waits_of(client, server, target, *, attempts):
+    clock = Clock()
+    with pytest.raises(TransferBroken):
+        Fetcher(client, Servers([server.url]), Patience(attempts, 1.0, clock)).fetch("183.mp4", target)
+    return clock.waits
+
+
+def test_every_pause_doubles_with_jitter_and_none_is_longer_than_a_minute(client, server, target):
+    server.faults["/183.mp4"] = ["always 503"]
+
+    waits = waits_of(client, server, target, attempts=10)
+
+    assert len(waits) == 9
+    for number, wait in enumerate(waits):
+        longest = min(2.0**number, 60.0)
+        assert longest / 2 <= wait <= longest
+    assert waits != waits_of(client, server, target, attempts=10)
+
+
+def test_a_server_that_asks_for_a_pause_gets_it(client, server, target):
+    server.faults["/183.mp4"] = ["always 429"]
+
+    waits = waits_of(client, server, target, attempts=6)
+
+    assert waits[:3] == [7.0, 7.0, 7.0]
+    assert 8.0 <= waits[4] <= 16.0
 
 
 def test_waiting_ends_when_the_run_is_ended(client, server, target):
@@ -207,10 +277,33 @@ def test_a_disk_that_cannot_be_written_ends_the_run_in_words(client, server, tar
     assert not isinstance(error.value, TransferBroken)
 
 
-def test_rate_and_time_left_are_told_in_words():
-    pace = Pace(expected_bytes=1e9)
-    pace.add(1000)
+def test_the_rate_is_that_of_what_came_and_the_time_left_follows(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now)
+    counted = Pace(expected_bytes=3e6)
 
-    assert pace.remark().endswith(" left")
+    now = 110.0
+    counted.add(1_000_000)
+
+    assert counted.remark() == "100.0 kB/s, 20 s left"
+
+
+def test_the_rate_forgets_what_was_more_than_half_a_minute_ago(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now)
+    counted = Pace(expected_bytes=1e9)
+
+    for second in range(1, 121):
+        now = float(second)
+        counted.add(1_000_000 if second <= 60 else 1000)
+
+    assert counted.rate() == pytest.approx(1000, rel=0.05)
+
+
+def test_rate_and_time_left_are_told_in_words():
+    counted = Pace(expected_bytes=1e9)
+    counted.add(1000)
+
+    assert counted.remark().endswith(" left")
     assert [in_bytes(count) for count in (999, 1500, 12.34e9, 5e13)] == ["999 B", "1.5 kB", "12.3 GB", "50.0 TB"]
     assert [in_time(seconds) for seconds in (None, 7, 75, 7500)] == ["unknown time", "7 s", "1 min 15 s", "2 h 05 min"]
