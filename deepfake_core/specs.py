@@ -36,7 +36,8 @@ class FaceSpec(Spec):
         colour: order of the channels that enter the model.
         jpeg_quality: OpenCV JPEG quality, 1 to 100.
         convert: ``frame`` converts the whole frame to BGR before cropping; ``planes`` crops the Y, U and V planes and
-            converts only the crop (much cheaper, mean difference at most 1.5 levels).
+            converts only the crop (much cheaper, mean difference at most 1.5 levels). Where the planes do not allow it
+            (10 bits, rotated, odd sizes of 4:2:0), it converts the frame too.
     """
 
     size: Annotated[int, Field(ge=32, le=1024)] = 299
@@ -61,7 +62,8 @@ class DetectorSpec(Spec):
         min_face: smallest face side as a share of the frame's height.
         class_id: which class of a ``yolo`` model is a face (COCO weights: 0 is *person*, the notebook's choice).
         main_face: ``track`` follows one face by overlap; ``largest`` takes the largest box of each frame.
-        detect_every: detect on every k-th sampled frame and interpolate between, guarded by re-detection.
+        detect_every: detect on every k-th sampled frame and interpolate between, guarded by re-detection. Of frames
+            larger than 4K no more are held than memory allows: of 8K four, whatever k.
     """
 
     name: DetectorName = "yunet"

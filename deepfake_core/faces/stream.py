@@ -4,11 +4,12 @@ Every sampled frame gives exactly one item: a ``FaceCrop``, or a ``FaceFailure``
 not a face). They come in order, but for frames that could not be decoded: those come last. With ``detect_every: k``
 faces are detected on every k-th sampled frame and the boxes between are interpolated; where the two neighbours disagree
 (their overlap is below ``NEIGHBOURS_AGREE``, or one of them has no face), the frames between are detected after all.
+Of frames so large that k of them do not fit into ``MOST_PIXELS_BETWEEN``, as many as fit take the place of k.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from deepfake_core.faces.box import Box, between, overlap
@@ -20,7 +21,9 @@ from deepfake_core.specs import DetectorSpec, FaceSpec
 
 NEIGHBOURS_AGREE = 0.6
 MOST_PIXELS = 32_000_000
-"""Pixels of the frames held at once: a batch of 8K frames would not fit into a worker's memory."""
+"""Pixels of the frames detected on at once: a batch of 8K frames would not fit into a worker's memory."""
+MOST_PIXELS_BETWEEN = 144_000_000
+"""Pixels of the decoded frames held from one detection to the next: sixteen frames of 4K, or four of 8K."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class FaceStream(Iterator[FaceCrop | FaceFailure]):
             keys = self._detect([group[-1] for group in groups])
             for group, boxes in zip(groups, keys, strict=True):
                 yield from self._items_of(group, boxes)
-        for index in self._reader.lost:
+        for index in chain.from_iterable(self._reader.gaps):
             yield FaceFailure(
                 index, 0.0, 0, 0, "the frame cannot be decoded: the file is damaged or its tail is missing"
             )
@@ -142,17 +145,25 @@ class FaceStream(Iterator[FaceCrop | FaceFailure]):
         first = next(self._reader, None)
         if first is None:
             return
-        held = MOST_PIXELS // (first.width * first.height * self._spec.detect_every)
-        batch = max(1, min(self._detector.batch, held))
-        groups = self._groups(first)
+        pixels = first.width * first.height
+        every = max(1, min(self._spec.detect_every, MOST_PIXELS_BETWEEN // pixels))
+        batch = max(1, min(self._detector.batch, MOST_PIXELS // (pixels * every)))
+        groups = self._groups(first, every)
         while some := list(islice(groups, batch)):
             yield some
 
-    def _groups(self, first: SampledFrame) -> Iterator[list[SampledFrame]]:
+    def _groups(self, first: SampledFrame, every: int) -> Iterator[list[SampledFrame]]:
         """Yield the first frame alone, so that every other one lies between two frames that were looked at."""
         yield [first]
-        while frames := list(islice(self._reader, self._spec.detect_every)):
+        while frames := list(islice(self._reader, every)):
             yield frames
+
+    def _detect_between(self, frames: Sequence[SampledFrame]) -> Iterator[tuple[SampledFrame, list[Box]]]:
+        """Detect on frames that were to be interpolated, no more of them at once than ``MOST_PIXELS``."""
+        most = max(1, MOST_PIXELS // (frames[0].width * frames[0].height))
+        for start in range(0, len(frames), most):
+            some = frames[start : start + most]
+            yield from zip(some, self._detect(some), strict=True)
 
     def _detect(self, frames: Sequence[SampledFrame]) -> list[list[Box]]:
         images = [frame.small(self._side) for frame in frames]
@@ -170,7 +181,7 @@ class FaceStream(Iterator[FaceCrop | FaceFailure]):
                 box = between(self._before.box, there.box, place / len(group))
                 yield self._item(frame, Followed(box, there.track), boxes, "interpolated")
         elif inner:
-            for frame, found in zip(inner, self._detect(inner), strict=True):
+            for frame, found in self._detect_between(inner):
                 self._track, chosen = self._track.choose(found)
                 yield self._item(frame, chosen, found, "detected")
             ahead, there = self._track.choose(boxes)
@@ -180,10 +191,11 @@ class FaceStream(Iterator[FaceCrop | FaceFailure]):
     def _item(
         self, frame: SampledFrame, chosen: Followed | None, found: Sequence[Box], box_source: str
     ) -> FaceCrop | FaceFailure:
-        if chosen is None:
+        crop = None if chosen is None else crop_face(frame, chosen.box, face=self._face)
+        frame.forget()  # the frames of a group are held together: not with three more bytes a pixel each
+        if chosen is None or crop is None:
             reason = "no face was found" if not found else f"the followed face is not among the {len(found)} found"
             return FaceFailure(frame.index, frame.seconds, frame.width, frame.height, reason)
-        crop = crop_face(frame, chosen.box, face=self._face)
         return FaceCrop(
             frame=frame.index,
             seconds=frame.seconds,

@@ -1,11 +1,16 @@
 """From a video to its faces: one item a sampled frame, whoever comes and goes."""
 
+import tracemalloc
+import weakref
+
 import numpy as np
 import pytest
 
 from deepfake_core.errors import MediaError
+from deepfake_core.faces import stream as streams
 from deepfake_core.faces.crop import decode_jpegs
 from deepfake_core.faces.stream import FaceCrop, FaceFailure, iter_faces
+from deepfake_core.faces.video import SampledFrame
 from deepfake_core.specs import DetectorSpec, FaceSpec
 
 FACE = FaceSpec(size=64)
@@ -129,6 +134,92 @@ def test_batches_change_how_often_the_detector_is_called_and_nothing_else(faces_
     assert one == four
 
 
+@pytest.fixture
+def living(monkeypatch):
+    """Return the frames that anybody still holds."""
+    frames, really_init = weakref.WeakSet(), SampledFrame.__init__
+
+    def init(self, *arguments, **options):
+        really_init(self, *arguments, **options)
+        frames.add(self)
+
+    monkeypatch.setattr(SampledFrame, "__init__", init)
+    return frames
+
+
+@pytest.mark.parametrize("convert", ["frame", "planes"])
+@pytest.mark.parametrize(("every", "batch"), [(1, 1), (1, 4), (4, 1), (4, 2)])
+def test_a_long_video_takes_no_more_memory_than_a_short_one(
+    tmp_path, write_video, drawn_faces, living, draw, every, batch, convert
+):
+    class Watching(drawn_faces):
+        def detect(self, frames):
+            most["frames"] = max(most["frames"], len(living))
+            most["bytes"] = max(most["bytes"], tracemalloc.get_traced_memory()[0])
+            return super().detect(frames)
+
+    short, long = (
+        write_video(tmp_path / f"{count}.mp4", [draw(("blue", 40, 50, 60))] * count, pix_fmt="yuv444p")
+        for count in (20, 200)
+    )
+    spec = SPEC.model_copy(update={"detect_every": every, "input_side": 160})
+
+    peaks = []
+    for path in (short, short, long):  # the first fills the caches of everything
+        most = {"frames": 0, "bytes": 0}
+        tracemalloc.start()
+        stream = iter_faces(path, detector=Watching(batch), face=FaceSpec(size=64, convert=convert), spec=spec, step=1)
+        assert all(isinstance(item, FaceCrop) for item in stream)
+        tracemalloc.stop()
+        peaks.append(most)
+
+    _, of_short, of_long = peaks
+    assert of_long["frames"] == of_short["frames"] <= 2 * every * batch + 1
+    assert of_long["bytes"] < of_short["bytes"] + 320 * 240
+
+
+def test_of_very_large_frames_fewer_are_held_between_two_detections(faces_of, living, draw, monkeypatch):
+    frames = [draw(("blue", 40 + 2 * index, 50, 60)) for index in range(12)]
+    spec = SPEC.model_copy(update={"detect_every": 8})
+
+    monkeypatch.setattr(streams, "MOST_PIXELS_BETWEEN", 3 * 320 * 240)
+    few, _ = faces_of(frames, spec=spec)
+    monkeypatch.setattr(streams, "MOST_PIXELS_BETWEEN", 320 * 240 - 1)
+    none, _ = faces_of(frames, spec=spec)
+
+    assert [item.frame for item in few if item.box_source == "detected"] == [0, 3, 6, 9, 11]
+    assert {item.box_source for item in none} == {"detected"}
+
+
+def test_eight_k_is_very_large_and_four_k_is_not():
+    of_8k, of_4k = (streams.MOST_PIXELS_BETWEEN // pixels for pixels in (7680 * 4320, 4096 * 2160))
+
+    assert of_8k == 4
+    assert of_4k >= DetectorSpec(detect_every=16).detect_every
+
+
+def test_frames_that_are_detected_after_all_are_not_all_converted_at_once(faces_of, draw, monkeypatch):
+    frames = [draw(("blue", 40 if index < 6 else 70, 50, 60)) for index in range(9)]
+    spec = SPEC.model_copy(update={"detect_every": 4})
+    together, _ = faces_of(frames, spec=spec)
+
+    monkeypatch.setattr(streams, "MOST_PIXELS", 2 * 320 * 240)
+    items, stream = faces_of(frames, spec=spec)
+
+    assert items == together
+    assert stream._detector.calls == [1, 1, 1, 2, 1]
+
+
+@pytest.mark.parametrize("side", [0, 160])
+def test_a_frame_is_not_kept_converted_behind_its_crop(tmp_path, write_video, drawn_faces, living, draw, side):
+    frames = [draw(("blue", 40, 50, 60)) if index < 10 else draw() for index in range(18)]
+    path = write_video(tmp_path / "video.mp4", frames, pix_fmt="yuv444p")
+    spec = SPEC.model_copy(update={"detect_every": 8, "input_side": side})
+
+    for item in iter_faces(path, detector=drawn_faces(), face=FACE, spec=spec, step=1):
+        assert not [frame.index for frame in living if frame.index <= item.frame and frame._bgr is not None]
+
+
 def test_frames_of_a_missing_tail_are_failures_with_a_reason(truncated_video, drawn_faces, draw):
     path = truncated_video([draw(("blue", 40, 50, 60))] * 60)
 
@@ -145,4 +236,11 @@ def test_what_is_no_video_raises(tmp_path, drawn_faces):
     path.write_text("no video")
 
     with pytest.raises(MediaError, match=r"text\.mp4"):
+        list(iter_faces(path, detector=drawn_faces(), face=FACE, spec=SPEC, step=4))
+
+
+def test_a_video_whose_colours_cannot_be_converted_raises(tmp_path, write_video, pictures, drawn_faces):
+    path = write_video(tmp_path / "video.mp4", pictures(9), options={"x264-params": "colormatrix=YCgCo"})
+
+    with pytest.raises(MediaError, match="frame 0: its colours cannot be converted"):
         list(iter_faces(path, detector=drawn_faces(), face=FACE, spec=SPEC, step=4))
