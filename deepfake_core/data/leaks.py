@@ -16,6 +16,9 @@ from deepfake_core.data.groups import Groups, people_of_videos
 from deepfake_core.data.layout import ORIGINAL
 from deepfake_core.workspace import SPLITS
 
+VALUES = "leaks.json"
+"""Name of the file beside the page that holds the same as data."""
+
 
 class _Values(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -134,8 +137,13 @@ def find_leaks(
 
 def write_leak_report(report: LeakReport, path: Path) -> None:
     """Write the report as a page to ``path`` and as ``leaks.json`` beside it."""
-    files.write_json(path.with_name("leaks.json"), report.model_dump(mode="json"))
+    files.write_json(path.with_name(VALUES), report.model_dump(mode="json"))
     files.write_text(path, render_leak_report(report))
+
+
+def is_whole(path: Path) -> bool:
+    """Say whether both the page at ``path`` and its values are still there."""
+    return path.is_file() and path.with_name(VALUES).is_file()
 
 
 def render_leak_report(report: LeakReport) -> str:

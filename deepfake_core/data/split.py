@@ -14,7 +14,7 @@ from deepfake_core import receipts, tables
 from deepfake_core.config import SplitConfig
 from deepfake_core.data.groups import Groups, group_people, people_of_id, people_of_videos, sharing_youtube_id
 from deepfake_core.data.layout import ORIGINAL
-from deepfake_core.data.leaks import LeakReport, find_leaks, write_leak_report
+from deepfake_core.data.leaks import LeakReport, find_leaks, is_whole, write_leak_report
 from deepfake_core.data.lists import SplitLists, read_lists
 from deepfake_core.data.official import split_by_lists
 from deepfake_core.data.ratio import split_by_ratio
@@ -41,7 +41,7 @@ def split_videos(workspace: Workspace, *, config: SplitConfig, progress: Progres
     download = receipts.require_done(workspace, "download")
     lists = read_lists(config, default=Path(download.report.outputs["source"]) / "splits")
     with receipts.open_stage(workspace, "split", config=config, external={"lists": lists.digest}) as work:
-        if work.found:
+        if work.found and is_whole(workspace.leak_report):
             return work.found
         videos = tables.read(workspace.videos_table, schema=tables.VIDEOS)
         splits, leaks = assign_splits(videos, config=config, lists=lists)

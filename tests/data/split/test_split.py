@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow as pa
 import pytest
 
-from deepfake_core import files, tables
+from deepfake_core import files, receipts, tables
 from deepfake_core.config import SplitConfig
 from deepfake_core.data.split import refuse_torn_groups, split_videos
 from deepfake_core.errors import MissingInput, SplitError, TornGroupError
@@ -248,6 +248,21 @@ def test_the_same_lists_elsewhere_are_the_same_split_and_changed_lists_are_anoth
     report = split_videos(workspace, config=official(write_lists(**swapped)))
     assert report.outcome == "done"
     assert "made again: its input changed: lists" in report.notes
+
+
+@pytest.mark.parametrize("name", ["index.html", "leaks.json"])
+def test_a_lost_leak_report_is_made_again_and_nothing_that_read_the_split_is_stale(workspace_with, write_lists, name):
+    workspace = workspace_with(*NAMES)
+    config = official(write_lists(**PAIRS))
+    split_videos(workspace, config=config)
+    before = receipts.require_done(workspace, "split").outputs_digest
+    workspace.leak_report.with_name(name).unlink()
+
+    assert split_videos(workspace, config=config).outcome == "done"
+
+    assert workspace.leak_report.with_name(name).is_file()
+    assert receipts.require_done(workspace, "split").outputs_digest == before
+    assert split_videos(workspace, config=config).outcome == "found"
 
 
 def test_the_seed_decides_and_nothing_else(workspace_with, splits_by_name):
