@@ -163,9 +163,11 @@ def test_people_whom_the_lists_do_not_name_stand_in_no_split_and_are_counted(
 def test_a_youtube_video_shared_with_somebody_in_no_split_is_no_collision(workspace_with, write_lists):
     ids = {"001": "abc 0", "777": "abc 1"}
 
-    report = split_videos(workspace_with(*NAMES, "777"), config=official(write_lists(youtube_ids=ids, **PAIRS)))
+    workspace = workspace_with(*NAMES, "777")
+    report = split_videos(workspace, config=official(write_lists(youtube_ids=ids, **PAIRS)))
 
     assert report.counts["collisions"] == 0
+    assert set(tables.read(workspace.splits_table, schema=tables.SPLITS)["collision"].to_pylist()) == {None}
 
 
 def test_an_actor_is_not_taken_for_the_person_of_the_same_number(workspace_with, write_lists, splits_by_name):
