@@ -129,7 +129,7 @@ def _text_of_path(value: Any) -> Any:
 def _refuse_broken_url(place: str) -> str:
     """Let paths through, and URLs that can be asked."""
     if re.match(r"[a-z][a-z0-9+.-]+:/", place, re.IGNORECASE):
-        import httpx  # a tenth of a second, which those with a folder need not wait
+        import httpx  # noqa: PLC0415 - a tenth of a second, which those with a folder need not wait
 
         try:
             url = httpx.URL(place)

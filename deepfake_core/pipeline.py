@@ -48,7 +48,7 @@ def refuse_impossible_split(workspace: Workspace, config: Config) -> None:
 
     videos = list_directory(workspace, config=config.download)
     if videos.num_rows:
-        foresee_split(videos, source=config.download.path or workspace.videos, config=config.split)
+        foresee_split(workspace, videos, source=config.download.path or workspace.videos, config=config.split)
 
 
 def run_stage(name: str, workspace: Workspace, config: Config, *, progress: Progress = SILENT) -> StageReport:

@@ -39,22 +39,24 @@ def split_videos(workspace: Workspace, *, config: SplitConfig, progress: Progres
         SplitError: a split would be empty, or the lists tear a group apart or are missing.
     """
     download = receipts.require_done(workspace, "download")
-    lists = read_lists(config, default=Path(download.report.outputs["source"]) / "splits")
+    lists = _read_lists(workspace, source=Path(download.report.outputs["source"]), config=config)
     with receipts.open_stage(workspace, "split", config=config, external={"lists": lists.digest}) as work:
         if work.found and is_whole(workspace.leak_report):
-            return work.found
+            return _told(work.found, lists.notes)
         videos = tables.read(workspace.videos_table, schema=tables.VIDEOS)
         splits, leaks = assign_splits(videos, config=config, lists=lists)
         refuse_torn_groups(splits)
         tables.write(workspace.splits_table, splits, schema=tables.SPLITS)
         write_leak_report(leaks, workspace.leak_report)
-        return work.finish(_report(workspace, leaks), outputs=[workspace.splits_table])
+        report = work.finish(_report(workspace, leaks), outputs=[workspace.splits_table])
+        return _told(report, lists.notes)
 
 
-def foresee_split(videos: pa.Table, *, source: Path, config: SplitConfig) -> None:
+def foresee_split(workspace: Workspace, videos: pa.Table, *, source: Path, config: SplitConfig) -> None:
     """Refuse a split that the names of the videos alone show to be impossible, before hours are spent on them.
 
     Args:
+        workspace: keeps the lists that come from a URL.
         videos: ``tables.VIDEOS`` as it will be if every video can be read.
         source: folder of the videos; its ``splits/`` holds the lists where ``config`` names none.
         config: the mode, the lists or counts, and the seed.
@@ -62,7 +64,7 @@ def foresee_split(videos: pa.Table, *, source: Path, config: SplitConfig) -> Non
     Raises:
         SplitError: see ``split_videos``.
     """
-    assign_splits(videos, config=config, lists=read_lists(config, default=source / "splits"))
+    assign_splits(videos, config=config, lists=_read_lists(workspace, source=source, config=config))
 
 
 def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -> tuple[pa.Table, LeakReport]:
@@ -132,6 +134,15 @@ def refuse_torn_groups(splits: pa.Table) -> None:
         more = f" and {len(torn) - 5} more" if len(torn) > 5 else ""
         message = f"people stand on both sides of a split: {shown}{more}. Make the splits again: deepfake split."
         raise TornGroupError(message)
+
+
+def _read_lists(workspace: Workspace, *, source: Path, config: SplitConfig) -> SplitLists:
+    return read_lists(config, default=source / "splits", kept=workspace.receipts / "lists")
+
+
+def _told(report: StageReport, notes: Sequence[str]) -> StageReport:
+    """Add remarks on this run alone, which no receipt keeps."""
+    return report.model_copy(update={"notes": (*report.notes, *notes)})
 
 
 def _ids(videos: pa.Table, *, method: str) -> list[str]:

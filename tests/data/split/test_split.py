@@ -1,6 +1,8 @@
 """No person stands on both sides of a split."""
 
+import json
 import threading
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,8 +11,10 @@ import pytest
 
 from deepfake_core import files, receipts, tables
 from deepfake_core.config import SplitConfig
+from deepfake_core.config_file import load_config
+from deepfake_core.data.lists import read_lists
 from deepfake_core.data.split import refuse_torn_groups, split_videos
-from deepfake_core.errors import MissingInput, SplitError, TornGroupError
+from deepfake_core.errors import ConfigError, MissingInput, SplitError, TornGroupError
 
 PAIRS = {"train": [["001", "002"]], "val": [["003", "004"]], "test": [["005", "006"]]}
 NAMES = ("001", "002", "001_002", "003", "004", "003_004", "004_003", "005", "006", "006_005")
@@ -67,22 +71,78 @@ def test_the_lists_lie_below_the_videos_where_nobody_says_otherwise(workspace_wi
     assert splits_by_name(workspace)["005"] == "test"
 
 
-def test_lists_may_come_from_a_url(workspace_with, write_lists, splits_by_name):
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            """Say nothing."""
+class Quiet(SimpleHTTPRequestHandler):
+    """A web server's folder."""
 
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Return a function that serves a folder while its context lasts: the URL, which afterwards nobody answers."""
+    monkeypatch.setattr("deepfake_core.data.lists.CONNECT_ATTEMPTS", 0)
+
+    @contextmanager
+    def serving(folder):
+        with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+            server.shutdown()
+
+    return serving
+
+
+def test_lists_may_come_from_a_url(workspace_with, write_lists, splits_by_name, serve):
     folder = write_lists(youtube_ids={"001": "abc 0", "005": "abc 1"}, **PAIRS)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serve(folder) as url:
         workspace = workspace_with(*NAMES)
-        report = split_videos(workspace, config=official(f"http://127.0.0.1:{server.server_address[1]}/"))
+        report = split_videos(workspace, config=official(url))
         assert splits_by_name(workspace)["003"] == "val"
         assert report.counts["collisions"] == 1
         (folder / "test.json").unlink()
         with pytest.raises(SplitError, match=r"test\.json"):
-            split_videos(workspace, config=official(f"http://127.0.0.1:{server.server_address[1]}/"))
-        server.shutdown()
+            split_videos(workspace, config=official(url))
+
+
+@pytest.mark.parametrize("youtube_ids", [None, {"001": "abc 0", "005": "abc 1"}])
+def test_a_finished_split_stays_finished_when_its_url_is_gone(workspace_with, write_lists, serve, youtube_ids):
+    workspace = workspace_with(*NAMES)
+    with serve(write_lists(youtube_ids=youtube_ids, **PAIRS)) as url:
+        split_videos(workspace, config=official(url))
+        assert split_videos(workspace, config=official(url)).notes == ()
+
+    found = split_videos(workspace, config=official(url))
+    assert found.outcome == "found"
+    assert f"{url}train.json cannot be read" in found.notes[0]
+    assert "what an earlier run found there is used" in found.notes[0]
+
+    splits = workspace.splits_table.read_bytes()
+    workspace.splits_table.unlink()
+    again = split_videos(workspace, config=official(url))
+    assert again.outcome == "done"
+    assert found.notes[0] in again.notes
+    assert workspace.splits_table.read_bytes() == splits
+
+
+def test_what_another_url_gave_is_not_used(workspace_with, write_lists, serve):
+    workspace = workspace_with(*NAMES)
+    with serve(write_lists(**PAIRS)) as url:
+        split_videos(workspace, config=official(url))
+
+    with pytest.raises(SplitError, match=r"elsewhere/train\.json cannot be read"):
+        split_videos(workspace, config=official(f"{url}elsewhere"))
+
+
+def test_only_lists_that_are_right_are_kept(workspace_with, write_lists, serve):
+    workspace = workspace_with(*NAMES)
+    with serve(lists := write_lists(**PAIRS)) as url:
+        split_videos(workspace, config=official(url))
+        (lists / "val.json").write_text('["003"]')
+        with pytest.raises(SplitError, match="list of pairs"):
+            split_videos(workspace, config=official(url))
+
+    assert split_videos(workspace, config=official(url)).outcome == "found"
 
 
 def test_people_of_one_youtube_video_across_official_splits_are_reported_never_refused(workspace_with, write_lists):
@@ -197,6 +257,7 @@ def test_a_person_in_two_lists_is_refused(workspace_with, write_lists):
     [
         (None, "no val.json in"),
         ("[[", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
         ('{"003": "004"}', "list of pairs"),
         ("[[3, 4]]", "list of pairs"),
         ('["003"]', "list of pairs"),
@@ -213,11 +274,51 @@ def test_lists_that_are_missing_or_no_lists_are_named(workspace_with, write_list
     assert "val.json" in str(error.value)
 
 
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9 9/", "https:///lists", "http:/host/lists", "ftp://host/lists"])
+@pytest.mark.parametrize("key", ["lists", "youtube_ids"])
+def test_a_url_that_nobody_could_ask_is_refused_with_the_configuration(place, key):
+    with pytest.raises(ConfigError, match=rf"split\.{key}.*https://host/folder.*Received: '{place}'"):
+        load_config(None, [f"split.{key}={json.dumps(place)}"])
+
+
+def test_a_url_that_was_never_validated_is_an_error_of_the_lists(tmp_path):
+    config = SplitConfig().model_copy(update={"lists": "http://127.0.0.1:9 9/"})
+
+    with pytest.raises(SplitError, match=r"train\.json cannot be read: Invalid port"):
+        read_lists(config, default=tmp_path)
+
+
 def test_a_table_of_youtube_ids_that_was_asked_for_and_is_not_there_is_an_error(workspace_with, tmp_path):
     config = SplitConfig(mode="ratio", counts=(2, 2, 2), youtube_ids=tmp_path / "nowhere.json")
 
-    with pytest.raises(SplitError, match=r"nowhere\.json"):
+    with pytest.raises(SplitError, match=r"nowhere\.json") as error:
         split_videos(workspace_with(*NAMES), config=config)
+    assert "Set split.youtube_ids" in str(error.value)
+    assert "split.lists" not in str(error.value)
+
+
+def test_a_table_of_youtube_ids_may_come_from_a_url_and_a_missing_one_is_named_in_full(
+    workspace_with, write_lists, serve
+):
+    folder = write_lists(youtube_ids={"001": "abc 0", "005": "abc 1"}, **PAIRS)
+    workspace = workspace_with(*NAMES)
+    with serve(folder) as url:
+        config = official(folder, youtube_ids=f"{url}conversion_dict.json")
+        assert split_videos(workspace, config=config).counts["collisions"] == 1
+
+        with pytest.raises(SplitError, match=rf"no table of YouTube ids at {url}my_ids\.json"):
+            split_videos(workspace, config=official(folder, youtube_ids=f"{url}my_ids.json"))
+    assert split_videos(workspace, config=config).outcome == "found"
+
+
+@pytest.mark.parametrize("text", ['["605"]', '{"605": 7}', '{"605": " "}'])
+def test_a_table_of_youtube_ids_that_is_none_is_named(workspace_with, write_lists, text):
+    lists = write_lists(**PAIRS)
+    (lists / "my_ids.json").write_text(text)
+
+    with pytest.raises(SplitError, match=r"my_ids\.json must map people to YouTube ids.*Received: .*605") as error:
+        split_videos(workspace_with(*NAMES), config=official(lists, youtube_ids=lists / "my_ids.json"))
+    assert "conversion_dict" not in str(error.value)
 
 
 def test_unreadable_videos_are_in_no_split_and_join_nobody(workspace_with, splits_by_name):
