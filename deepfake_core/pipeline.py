@@ -38,17 +38,21 @@ def run_pipeline(workspace: Workspace, config: Config, *, progress: Progress = S
 def refuse_impossible_split(workspace: Workspace, config: Config) -> None:
     """Refuse split lists that do not fit the videos at hand, by their names alone, before any work.
 
+    The names of what the servers of FaceForensics++ will give are not known yet: there it is the lists alone.
+
     Raises:
         SplitError: see ``split_videos``.
     """
-    if config.download.source != "directory":
-        return
     from deepfake_core.data.download import list_directory
-    from deepfake_core.data.split import foresee_split
+    from deepfake_core.data.split import foresee_lists, foresee_split
 
-    videos = list_directory(workspace, config=config.download)
-    if videos.num_rows:
-        foresee_split(workspace, videos, source=config.download.path or workspace.videos, config=config.split)
+    source = config.download.path or workspace.videos
+    if config.download.source == "directory":
+        videos = list_directory(workspace, config=config.download)
+        if videos.num_rows:
+            foresee_split(workspace, videos, source=source, config=config.split)
+    elif workspace.terms.is_file():  # without them nothing is downloaded, and the download says so at once
+        foresee_lists(workspace, source=source, config=config.split)
 
 
 def run_stage(name: str, workspace: Workspace, config: Config, *, progress: Progress = SILENT) -> StageReport:

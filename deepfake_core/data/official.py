@@ -25,7 +25,7 @@ def split_by_lists(groups: Groups, *, originals: set[str], lists: SplitLists) ->
         SplitError: the lists name a person twice, name only some people of a group or tear it apart, or leave a split
             empty.
     """
-    listed = _listed(lists)
+    listed = people_of_lists(lists)
     by_group: dict[str, str] = {}
     for group, people in groups.people.items():
         sides = {listed.get(name) for name in people}
@@ -49,8 +49,12 @@ def split_by_lists(groups: Groups, *, originals: set[str], lists: SplitLists) ->
     return by_group
 
 
-def _listed(lists: SplitLists) -> dict[str, str]:
-    """Return person → split; the lists speak of FaceForensics++ alone."""
+def people_of_lists(lists: SplitLists) -> dict[str, str]:
+    """Return person → split; the lists speak of FaceForensics++ alone.
+
+    Raises:
+        SplitError: the lists name a person twice.
+    """
     listed: dict[str, str] = {}
     for split, pairs in (lists.pairs or {}).items():
         for name in (name for pair in pairs for name in pair):

@@ -16,7 +16,7 @@ from deepfake_core.data.groups import Groups, group_people, people_of_id, people
 from deepfake_core.data.layout import ORIGINAL
 from deepfake_core.data.leaks import LeakReport, find_leaks, is_whole, write_leak_report
 from deepfake_core.data.lists import SplitLists, read_lists
-from deepfake_core.data.official import split_by_lists
+from deepfake_core.data.official import people_of_lists, split_by_lists
 from deepfake_core.data.ratio import split_by_ratio
 from deepfake_core.errors import SplitError, TornGroupError
 from deepfake_core.progress import SILENT, Progress
@@ -65,6 +65,20 @@ def foresee_split(workspace: Workspace, videos: pa.Table, *, source: Path, confi
         SplitError: see ``split_videos``.
     """
     assign_splits(videos, config=config, lists=_read_lists(workspace, source=source, config=config))
+
+
+def foresee_lists(workspace: Workspace, *, source: Path, config: SplitConfig) -> None:
+    """Refuse lists that are missing or wrong whatever the videos will be, before days are spent on a download.
+
+    Args:
+        workspace: keeps the lists that come from a URL.
+        source: folder of the videos; its ``splits/`` holds the lists where ``config`` names none.
+        config: the mode and the lists.
+
+    Raises:
+        SplitError: a list is missing, cannot be read or is no list of pairs, or they name a person twice.
+    """
+    people_of_lists(_read_lists(workspace, source=source, config=config))
 
 
 def assign_splits(videos: pa.Table, *, config: SplitConfig, lists: SplitLists) -> tuple[pa.Table, LeakReport]:

@@ -10,11 +10,20 @@ import pyarrow as pa
 import pytest
 
 from deepfake_core import files, receipts, tables
-from deepfake_core.config import SplitConfig
+from deepfake_core.config import Config, SplitConfig
 from deepfake_core.config_file import load_config
+from deepfake_core.data.download import accept_terms
 from deepfake_core.data.lists import read_lists
 from deepfake_core.data.split import refuse_torn_groups, split_videos
-from deepfake_core.errors import ConfigError, MissingInput, SplitError, TornGroupError
+from deepfake_core.errors import (
+    ConfigError,
+    DownloadError,
+    MissingInput,
+    SplitError,
+    TermsNotAccepted,
+    TornGroupError,
+)
+from deepfake_core.pipeline import run_pipeline
 
 PAIRS = {"train": [["001", "002"]], "val": [["003", "004"]], "test": [["005", "006"]]}
 NAMES = ("001", "002", "001_002", "003", "004", "003_004", "004_003", "005", "006", "006_005")
@@ -380,6 +389,43 @@ def test_the_seed_decides_and_nothing_else(workspace_with, splits_by_name):
 
     split_videos(workspace, config=config.model_copy(update={"seed": 2}))
     assert workspace.splits_table.read_bytes() != first
+
+
+def from_servers(**split):
+    """Return a configuration whose only server refuses every connection."""
+    values = {"source": "faceforensics", "server_url": "http://127.0.0.1:9/", "attempts": 1}
+    return Config.model_validate({"download": values, "split": split})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"val": "[["}, r"val\.json cannot be read"),
+        ({"val": "[[3]]"}, r"val\.json must be a list of pairs"),
+        ({"val": '[["001", "003"]]'}, r"name 001 in train\.json and in val\.json"),
+        ({}, r"no train\.json in .*nowhere"),
+    ],
+)
+def test_wrong_lists_are_refused_before_days_of_download(workspace, write_lists, changes, words):
+    lists = write_lists(**PAIRS)
+    for split, text in changes.items():
+        (lists / f"{split}.json").write_text(text)
+    accept_terms(workspace)
+
+    with pytest.raises(SplitError, match=words):
+        next(run_pipeline(workspace, from_servers(lists=str(lists if changes else lists / "nowhere"))))
+
+
+def test_right_lists_let_the_download_begin_and_its_terms_come_first(workspace, write_lists):
+    right, wrong = from_servers(lists=str(write_lists(**PAIRS))), from_servers(lists="nowhere")
+    for config in (right, wrong):
+        with pytest.raises(TermsNotAccepted) as error:
+            next(run_pipeline(workspace, config))
+        assert error.value.exit_code == 2
+
+    accept_terms(workspace)
+    with pytest.raises(DownloadError, match="no server gives"):
+        next(run_pipeline(workspace, right))
 
 
 def test_without_videos_the_download_is_asked_for(workspace):
