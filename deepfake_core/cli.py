@@ -26,6 +26,7 @@ from deepfake_core.command import (
     with_progress,
 )
 from deepfake_core.config_file import load_config
+from deepfake_core.errors import ConfigError
 from deepfake_core.resources import configs_folder
 from deepfake_core.workspace import Workspace
 
@@ -178,12 +179,20 @@ def download(
 ) -> None:
     """Get the videos and verify each one by decoding.
 
-    Example: deepfake download --config deploy/configs/production.yaml --accept-terms
+    Example: deepfake download --set download.source=faceforensics --accept-terms
     """
     with guarded(as_json):
         given = [*(overrides or ())]
-        given += [f"download.server_url={json.dumps(server)}"] if server else []
+        given += [f"download.server_url={json.dumps(server)}"] if server is not None else []
         given += [f"download.num_videos={num_videos}"] if num_videos else []
+        unused = [*(["--server"] if server is not None else []), *(["--accept-terms"] if accept_terms else [])]
+        source = effective_config(Workspace(workspace), config, given).download.source
+        if unused and source != "faceforensics":
+            message = (
+                f"{' and '.join(unused)} would change nothing: download.source is {source!r}, which asks no server. "
+                "Add: --set download.source=faceforensics"
+            )
+            raise ConfigError(message)
         space, settings = open_for_stage(workspace, config, given, stage="download")
         if accept_terms:
             from deepfake_core.data.download import accept_terms as accept

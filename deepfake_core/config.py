@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from deepfake_core.specs import DetectorSpec, FaceSpec, Fraction, MainFace, SamplingSpec, Sha256, Spec
 
@@ -120,6 +120,24 @@ class DownloadConfig(Section):
     attempts: Annotated[int, Field(ge=1, le=20), WHERE_OR_HOW_FAST] = 6
     backoff_seconds: Annotated[float, Field(gt=0), WHERE_OR_HOW_FAST] = 1.0
     workers: Annotated[Positive | None, WHERE_OR_HOW_FAST] = None
+
+    @field_validator("datasets", "compressions")
+    @classmethod
+    def _each_is_named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            message = f"each may be named once; remove the second {', '.join(twice)}"
+            raise ValueError(message)
+        return names
+
+    @field_validator("server_url")
+    @classmethod
+    def _a_server_can_be_asked(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not re.match(r"https?://", url, re.IGNORECASE):
+            message = "a server is given by its base URL, such as http://host:8000/faceforensics/"
+            raise ValueError(message)
+        return _refuse_broken_url(url)
 
 
 def _text_of_path(value: Any) -> Any:

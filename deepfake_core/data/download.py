@@ -207,7 +207,8 @@ def _nothing_found(root: Path, listing: Listing, config: DownloadConfig) -> str:
         found = ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "an empty folder"
     return (
         f"no videos in {root} ({asked}). Expected the layout of FaceForensics++, such as {expected}. Found: {found}. "
-        "Point download.path at the folder that holds original_sequences and manipulated_sequences."
+        "Point download.path at the folder that holds original_sequences and manipulated_sequences, or fetch them "
+        "from the published servers: --set download.source=faceforensics"
     )
 
 

@@ -50,6 +50,47 @@ def test_terms_that_were_not_accepted_end_with_2_and_the_link(server, arguments)
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [("datasets", '["original", "original"]', "original"), ("compressions", '["c40", "c23", "c40"]', "c40")],
+)
+def test_a_set_or_compression_named_twice_ends_with_2(server, arguments, key, value, word):
+    ended = deepfake(*arguments, "--accept-terms", "--set", f"download.{key}={value}")
+
+    assert ended.exit_code == 2
+    assert f"download.{key}: " in ended.stderr
+    assert f"remove the second {word}" in ended.stderr
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("url", ["", "foo", "localhost:8000/", "ftp://host/", "http://", "http://127.0.0.1:9 9/"])
+def test_a_server_that_is_no_url_ends_with_2(arguments, url):
+    ended = deepfake(*arguments, "--accept-terms", "--server", url)
+
+    assert ended.exit_code == 2
+    assert "download.server_url" in ended.stderr
+    assert "http" in ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--accept-terms", "--server"])
+def test_an_option_of_the_servers_is_not_silently_unused_where_none_is_asked(tmp_path, option):
+    value = ["http://127.0.0.1:9/"] if option == "--server" else []
+
+    ended = deepfake("download", "--workspace", str(tmp_path / "w"), option, *value)
+
+    assert ended.exit_code == 2
+    assert option in ended.stderr
+    assert "--set download.source=faceforensics" in ended.stderr
+    assert not (tmp_path / "w").exists()
+
+
+def test_without_videos_the_command_says_how_to_fetch_them(tmp_path):
+    ended = deepfake("download", "--workspace", str(tmp_path / "w"))
+
+    assert ended.exit_code == 1
+    assert "--set download.source=faceforensics" in ended.stderr
+
+
 def test_a_missing_file_ends_with_4_and_the_next_run_fetches_just_that_one(server, arguments, tmp_path, verified):
     missing = f"{FAKES}/253_183.mp4"
     body = server.content.pop(missing)
