@@ -4,8 +4,8 @@
 
 1,000 identities in 500 pairs, four methods, two compressions: 10,000 videos, and YouTube ids of which 22 are shared, as
 in the real table. Measured is the whole stage: reading the videos table, grouping, cutting exactly, writing the splits
-and the leak report. The notebook sorts the names and cuts after 800 and 900; what that leaks on these made-up pairs is
-counted beside it.
+and the leak report. It is judged by the time that somebody waits. The notebook sorts the names and cuts after 800 and
+900; what that leaks on these made-up pairs is counted beside it.
 """
 
 import json
@@ -104,9 +104,9 @@ def main() -> int:
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             refuse_torn_groups(tables.read(workspace.splits_table, schema=tables.SPLITS))
             people = "/".join(str(size["people"]) for size in report.table)
-            missed |= cpu > LIMIT_SECONDS
+            missed |= wall > LIMIT_SECONDS
             print(
-                f"{config.mode:<9} {cpu:5.2f} CPU s, {wall:5.2f} s wall (at most {LIMIT_SECONDS:g})   "
+                f"{config.mode:<9} {wall:5.2f} s wall (at most {LIMIT_SECONDS:g}), {cpu:5.2f} CPU s   "
                 f"{sum(report.counts[split] for split in ('train', 'val', 'test')):,} videos, "
                 f"{report.counts['groups']} groups, people {people}, "
                 f"{report.counts['collisions']} YouTube videos on two sides, no group torn"
