@@ -25,7 +25,17 @@ import httpx
 from deepfake_core import files
 from deepfake_core.config import DownloadConfig
 from deepfake_core.data.fetch import NotOnServer, Patience, TransferBroken
-from deepfake_core.data.layout import MASKS, ORIGINAL, SUFFIX, VIDEO_SETS, VideoFile, VideoSet, folder_of, identify
+from deepfake_core.data.layout import (
+    LONGEST_NAME_BYTES,
+    MASKS,
+    ORIGINAL,
+    SUFFIX,
+    VIDEO_SETS,
+    VideoFile,
+    VideoSet,
+    folder_of,
+    identify,
+)
 from deepfake_core.data.pace import Pace, in_bytes
 from deepfake_core.data.servers import Fetcher, Servers
 from deepfake_core.errors import DownloadError
@@ -48,7 +58,7 @@ ASKED_FOR_LENGTH = 3
 """Files of each folder whose length is asked for before the start."""
 SPARE = 1.05
 CONNECT_SECONDS = 20.0
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SAFE_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_NAME_BYTES - 1}}}")
 
 
 @dataclass(frozen=True)
@@ -98,35 +108,57 @@ def read_names(fetcher: Fetcher, root: Path, *, datasets: Sequence[str]) -> tupl
     Each list is asked for once. The lists are kept at ``misc/`` below ``root``; they serve when no server answers.
 
     Raises:
-        DownloadError: no server gives a list, or a list holds what is no name of a video.
+        DownloadError: no server gives a list, or a list holds no name or what is none.
     """
     sources = {dataset: ACTORS if dataset in ACTORS_KEYS else PAIRS for dataset in datasets}
-    lists = {source: _read_list(fetcher, root, source) for source in dict.fromkeys(sources.values())}
-    names = {
-        dataset: list(dict.fromkeys(_names(lists[source][0], VIDEO_SETS[dataset], source)))
-        for dataset, source in sources.items()
-    }
+    paths = {source: root / source for source in sources.values()}
+    try:
+        lists = {source: _read_list(fetcher, path, source) for source, path in paths.items()}
+        names = {
+            dataset: list(dict.fromkeys(_names(lists[source][0], VIDEO_SETS[dataset], source)))
+            for dataset, source in sources.items()
+        }
+        if not any(names.values()):
+            message = (
+                f"{' and '.join(paths)} of the server lists no video of {', '.join(datasets)}. Try again later, or "
+                "give another --server."
+            )
+            raise DownloadError(message)
+        for path in paths.values():  # only now: no list of an earlier run gives way to one that is none
+            if _fresh(path).exists():
+                _fresh(path).replace(path)
+    finally:
+        for path in paths.values():
+            _fresh(path).unlink(missing_ok=True)
     return names, [note for _, note in lists.values() if note]
 
 
-def _read_list(fetcher: Fetcher, root: Path, source: str) -> tuple[Any, str]:
-    path = root / source
-    fresh = path.with_name(f".{path.name}.new")
+def _fresh(path: Path) -> Path:
+    """Return where a list lies until it is known to be one."""
+    return path.with_name(f".{path.name}.new")
+
+
+def _read_list(fetcher: Fetcher, path: Path, source: str) -> tuple[Any, str]:
+    _fresh(path).unlink(missing_ok=True)  # of a run that was killed
     try:
-        fetcher.fetch(source, fresh)
-        values = files.read_json(fresh)
+        fetcher.fetch(source, _fresh(path))
     except (NotOnServer, TransferBroken) as error:
         if not path.exists():
             asked = ", ".join(fetcher.asked(source))
             message = f"no server gives {source} (asked: {asked}): {error}. Try again later, or give another --server."
             raise DownloadError(message) from error
-        return files.read_json(path), f"no server gives {source} now ({error}); the one of an earlier run is used"
-    except ValueError as error:
-        fresh.unlink()
-        message = f"{source} of the server is no JSON: {error}. Is this a FaceForensics++ server?"
+        hint = "Remove it, and try again later"
+        note = f"no server gives {source} now ({error}); the one of an earlier run is used"
+        return _read_json(path, what=f"{path}, of an earlier run,", hint=hint), note
+    return _read_json(_fresh(path), what=f"{source} of the server", hint="Is this a FaceForensics++ server?"), ""
+
+
+def _read_json(path: Path, *, what: str, hint: str) -> Any:
+    try:
+        return files.read_json(path)
+    except (ValueError, RecursionError) as error:
+        message = f"{what} is no JSON: {error}. {hint}"
         raise DownloadError(message) from error
-    fresh.replace(path)
-    return values, ""
 
 
 def _names(values: Any, video_set: VideoSet, source: str) -> list[str]:
@@ -145,8 +177,9 @@ def _names(values: Any, video_set: VideoSet, source: str) -> list[str]:
     for name in names:
         if not _SAFE_NAME.fullmatch(name):
             message = (
-                f"{source} of the server names {name!r}; a name may hold only letters, digits, '_' and '-', so that "
-                "no file leaves its folder. Nothing was fetched. Is this a FaceForensics++ server?"
+                f"{source} of the server names {_short(name)}; a name may hold only letters, digits, '_' and '-', and "
+                f"at most {LONGEST_NAME_BYTES} of them, so that it is a file's name and no file leaves its folder. "
+                "Nothing was fetched. Is this a FaceForensics++ server?"
             )
             raise DownloadError(message)
     return names
@@ -158,6 +191,10 @@ def _strings(values: Any, rule: str, *, length: int | None = None) -> list[str]:
         message = f"{rule}. Received: {str(values)[:80]}"
         raise DownloadError(message)
     return list(values)
+
+
+def _short(name: str) -> str:
+    return repr(name) if len(name) <= LONGEST_NAME_BYTES else f"{name[:60]!r}… of {len(name):,} characters"
 
 
 def wanted_videos(names: Mapping[str, Sequence[str]], root: Path, *, config: DownloadConfig) -> list[VideoFile]:

@@ -159,6 +159,55 @@ def test_a_page_in_place_of_the_list_is_refused_and_costs_no_list_of_an_earlier_
     assert any("earlier run" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("page", [b'{"error": "maintenance"}', b"[]", b'[["183", "../253"]]'])
+def test_a_list_that_is_none_costs_no_list_of_an_earlier_run(space, server, config_of, page):
+    server.faults[f"{ORIGINALS}/183.mp4"] = ["always 404"]
+    download_videos(space, config=config_of(server))
+    server.faults.clear()
+    server.content["/v3/misc/filelist.json"] = page
+    with pytest.raises(DownloadError, match=r"filelist\.json of the server"):
+        download_videos(space, config=config_of(server))
+    server.faults["/v3/misc/filelist.json"] = ["always 503"]
+
+    report = download_videos(space, config=config_of(server))
+
+    assert report.counts == {"videos": 8, "originals": 4, "manipulated": 4, "ok": 8}
+    assert [path.name for path in (space.videos / "misc").iterdir()] == ["filelist.json"]
+
+
+def test_a_damaged_list_of_an_earlier_run_is_named_while_the_server_is_down(space, server, config_of):
+    kept = space.videos / "misc" / "filelist.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b'[["183", "25')
+    server.faults["/v3/misc/filelist.json"] = ["always 503"]
+
+    with pytest.raises(DownloadError, match=r"filelist\.json, of an earlier run, is no JSON.*Remove it"):
+        download_videos(space, config=config_of(server))
+
+
+def test_lists_without_a_single_name_are_an_error_in_words(space, empty_server, config_of):
+    empty_server.content |= {
+        "/v3/misc/filelist.json": b"[]",
+        "/v3/misc/deepfake_detection_filenames.json": b'{"actors": []}',
+    }
+
+    with pytest.raises(DownloadError, match=r"filelist\.json of the server lists no video of original"):
+        download_videos(space, config=config_of(empty_server, datasets=("original",)))
+    with pytest.raises(DownloadError, match=r"deepfake_detection_filenames\.json of the server lists no video"):
+        download_videos(space, config=config_of(empty_server, datasets=("DeepFakeDetection_original",)))
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 120])
+def test_a_name_too_long_for_a_file_is_refused_before_anything_is_fetched(space, server, config_of, name):
+    server.content["/v3/misc/filelist.json"] = json.dumps([["183", "253"], [name, name]]).encode()
+
+    with pytest.raises(DownloadError, match="at most 200") as error:
+        download_videos(space, config=config_of(server))
+
+    assert len(str(error.value)) < 500
+    assert not [path for path in server.fetched() if path.endswith(".mp4")]
+
+
 def test_a_file_damaged_on_disk_is_fetched_again(space, server, config_of):
     download_videos(space, config=config_of(server))
     path = space.videos / "original_sequences/youtube/c40/videos/469.mp4"
