@@ -181,10 +181,11 @@ def _banner(report: LeakReport) -> pages.Banner:
 
 def _cards(report: LeakReport, total: int) -> list[tuple[str, int, str | None]]:
     people = sum(len(group.people) for group in report.groups)
-    outside = sum(group.videos for group in report.groups if group.split is None)
+    only_fakes = len(report.without_original)
+    outside = sum(group.videos for group in report.groups if group.split is None) + report.unreadable
     return [
-        ("videos in splits", total, f"{outside + report.unreadable} in none" if outside + report.unreadable else None),
-        ("people", people, f"{len(report.without_original)} only in fakes" if report.without_original else None),
+        ("videos in splits", total, f"{pages.format_cell(outside)} in none" if outside else None),
+        ("people", people, f"{pages.format_cell(only_fakes)} only in fakes" if only_fakes else None),
         ("groups", len(report.groups), None),
         ("collisions", len(report.collisions), None if report.youtube_ids_known else "YouTube ids not known"),
     ]

@@ -488,3 +488,15 @@ def test_the_leak_report_is_one_page_that_asks_nobody_for_anything(workspace_wit
     assert values["without_original"] == ["ffpp/003"]
     assert values["unreadable"] == 1
     assert {row["method"]: row["val"] for row in values["balance"]} == {"original": 1, "Deepfakes": 2}
+
+
+def test_the_page_says_what_is_left_over_and_counts_as_people_do(workspace_with):
+    workspace = workspace_with("001", "002", "001_002", "003", "004", "005", "006")
+
+    split_videos(workspace, config=SplitConfig(mode="ratio", counts=(2, 1, 1), seed=1))
+
+    page = workspace.leak_report.read_text()
+    assert "4 groups of 1 person, 1 of 2 people." in page
+    assert '<b>003</b> <span class="soft">1 video</span>' in page
+    assert "<li>videos of people beyond split.counts, in no split: 2</li>" in page
+    assert page.count('background:var(--line)"></i>') == 1  # originals alone are left over
