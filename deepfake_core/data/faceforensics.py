@@ -39,7 +39,7 @@ from deepfake_core.data.layout import (
 from deepfake_core.data.pace import Pace, in_bytes
 from deepfake_core.data.servers import Fetcher, Servers
 from deepfake_core.errors import DownloadError
-from deepfake_core.progress import Progress
+from deepfake_core.progress import SILENT, Progress, track
 
 SERVERS = {
     "EU2": "http://kaldir.vc.in.tum.de/faceforensics/",
@@ -224,7 +224,7 @@ def wanted(video: VideoFile, root: Path) -> Wanted:
     return Wanted(video.path.relative_to(root).as_posix(), video.path, video.compression)
 
 
-def refuse_full_disk(fetcher: Fetcher, todo: Sequence[Wanted], root: Path) -> float:
+def refuse_full_disk(fetcher: Fetcher, todo: Sequence[Wanted], root: Path, *, progress: Progress = SILENT) -> float:
     """Return about how many bytes will come; refuse to start when they do not fit.
 
     Raises:
@@ -233,7 +233,10 @@ def refuse_full_disk(fetcher: Fetcher, todo: Sequence[Wanted], root: Path) -> fl
     folders: dict[str, list[Wanted]] = {}
     for item in todo:
         folders.setdefault(item.relative.rpartition("/")[0], []).append(item)
-    needed = sum(_mean_length(fetcher, items) * len(items) for items in folders.values())
+    chosen = [item for items in folders.values() for item in items[:: max(1, len(items) // ASKED_FOR_LENGTH)]]
+    asked = track(chosen, progress, "ask for lengths", total=len(chosen), unit="files")
+    told = {item.path: length for item in asked if (length := fetcher.length(item.relative)) is not None}
+    needed = sum(_mean_length(items, told) * len(items) for items in folders.values())
     free = shutil.disk_usage(root).free
     if needed * SPARE > free:
         message = (
@@ -244,10 +247,9 @@ def refuse_full_disk(fetcher: Fetcher, todo: Sequence[Wanted], root: Path) -> fl
     return needed
 
 
-def _mean_length(fetcher: Fetcher, items: Sequence[Wanted]) -> float:
-    asked = [fetcher.length(item.relative) for item in items[:: max(1, len(items) // ASKED_FOR_LENGTH)]]
-    told = [length for length in asked if length is not None]
-    return sum(told) / len(told) if told else USUAL_BYTES[items[0].kind]
+def _mean_length(items: Sequence[Wanted], told: Mapping[Path, int]) -> float:
+    lengths = [told[item.path] for item in items if item.path in told]
+    return sum(lengths) / len(lengths) if lengths else USUAL_BYTES[items[0].kind]
 
 
 def fetch_files(
@@ -259,7 +261,7 @@ def fetch_files(
         DownloadError: the disk has no room, or nothing can be written any more.
     """
     failures: dict[Path, DownloadError] = {}
-    pace = Pace(expected_bytes=refuse_full_disk(fetcher, todo, root))
+    pace = Pace(expected_bytes=refuse_full_disk(fetcher, todo, root, progress=progress))
     with (
         progress.bar("download", total=len(todo), unit="files") as bar,
         ThreadPoolExecutor(max_workers=connections, thread_name_prefix="download") as pool,

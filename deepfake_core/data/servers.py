@@ -23,6 +23,8 @@ UNREACHABLE_COUNTS = 4
 """How many failures one refused or impossible connection is worth."""
 TRIES_IN_A_ROW = 3
 """Fruitless tries for one file, at most, until another server is asked for it."""
+HEAD_SECONDS = 5.0
+"""How long to wait at most for a length, which is nice to know and no more."""
 
 
 class Servers:
@@ -131,6 +133,7 @@ class Fetcher:
     servers: Servers
     patience: Patience
     _tries: dict[str, _Tries] = field(default_factory=dict, init=False)
+    _slow: set[str] = field(default_factory=set, init=False)
     _lines: _Lines = field(init=False)
 
     def __post_init__(self) -> None:
@@ -218,11 +221,24 @@ class Fetcher:
         return "; ".join(f"{urlsplit(base).hostname}: {why}" for base, why in {**said, **unasked}.items())
 
     def length(self, relative: str) -> int | None:
-        """Return the length of a file as the preferred server announces it, None where it does not."""
-        base = self.servers.best(but=set())
-        try:
-            answer = self.client.head(f"{base}{relative}", headers={"Accept-Encoding": "identity"})
-        except httpx.HTTPError:
-            return None
-        length = answer.headers.get("Content-Length", "") if answer.is_success else ""
-        return int(length) if length.isdecimal() else None
+        """Return the length of a file as a server announces it, None where none does.
+
+        A server that lets one such question wait is asked no other: they are asked one after the other.
+        """
+        while (base := self.servers.best(but=self._slow)) is not None:
+            try:
+                answer = self.client.head(
+                    f"{base}{relative}", headers={"Accept-Encoding": "identity"}, timeout=self._head_timeout
+                )
+            except (httpx.TimeoutException, httpx.ConnectError):
+                self._slow.add(base)
+                continue
+            except httpx.HTTPError:
+                return None
+            length = answer.headers.get("Content-Length", "") if answer.is_success else ""
+            return int(length) if length.isdecimal() else None
+        return None
+
+    @property
+    def _head_timeout(self) -> float:
+        return min(HEAD_SECONDS, self.client.timeout.read or HEAD_SECONDS)

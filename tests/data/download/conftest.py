@@ -22,6 +22,7 @@ class FaceServer(ThreadingHTTPServer):
     """Serves ``content`` (path → bytes).
 
     Attributes:
+        heads: ``silence`` leaves every HEAD without an answer.
         faults: path → what goes wrong with the next requests for it, one after the other; the last one stays when it
             starts with ``always ``. See ``Handler.misbehave``.
         connection_limit: connections beyond it are closed at once.
@@ -41,6 +42,7 @@ class FaceServer(ThreadingHTTPServer):
         self.requests: list[tuple[str, str, str]] = []
         self.connection_limit = 1000
         self.etags = True
+        self.heads = ""
         self.seconds_per_request = 0.0
         self.seconds_per_block = 0.0
         self.most_connections = 0
@@ -77,7 +79,11 @@ class Handler(BaseHTTPRequestHandler):
     server: FaceServer
 
     def do_HEAD(self):
-        self.answer()
+        if self.server.heads == "silence":
+            self.server.requests.append(("HEAD", self.path, ""))
+            self.fall_silent()
+        else:
+            self.answer()
 
     def do_GET(self):
         self.answer()

@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_core import tables
 from deepfake_core.config import DownloadConfig
-from deepfake_core.data import faceforensics, verify
+from deepfake_core.data import faceforensics, servers, verify
 from deepfake_core.data.download import accept_terms, download_videos
 from deepfake_core.errors import DownloadError, TermsNotAccepted
 
@@ -22,6 +22,34 @@ def space(workspace, verified):
     """Return a workspace whose user accepted the terms; videos are verified in this process, which is quick."""
     accept_terms(workspace)
     return workspace
+
+
+class Bars:
+    """Progress that remembers which bars were opened."""
+
+    def __init__(self):
+        self.titles = []
+
+    def bar(self, title, **_):
+        self.titles.append(title)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def advance(self):
+        """Count nothing."""
+
+    def say(self, _):
+        """Show nothing."""
+
+
+@pytest.fixture
+def bars():
+    return Bars()
 
 
 def rows_by_name(workspace):
@@ -377,8 +405,8 @@ def test_a_dead_first_server_is_passed_over(space, server, config_of, monkeypatc
 @pytest.fixture
 def behind_eu2(server, monkeypatch):
     """Return the server, which now is EU; EU2, which is asked before it, is whatever lies below ``/eu2``."""
-    servers = {"EU2": f"{server.url}eu2/", "EU": server.url, "CA": "http://127.0.0.1:9/"}
-    monkeypatch.setattr(faceforensics, "SERVERS", servers)
+    published = {"EU2": f"{server.url}eu2/", "EU": server.url, "CA": "http://127.0.0.1:9/"}
+    monkeypatch.setattr(faceforensics, "SERVERS", published)
     return server
 
 
@@ -438,25 +466,34 @@ def test_a_download_that_does_not_fit_on_the_disk_does_not_start(space, server, 
     assert not [path for path in server.fetched() if path.endswith(".mp4")]
 
 
+def test_a_server_that_lets_the_question_for_a_length_wait_is_asked_it_once(space, server, config_of, bars):
+    server.heads = "silence"
+
+    report = download_videos(space, config=config_of(server, timeout_seconds=0.5), progress=bars)
+
+    assert report.failed == 0
+    assert [method for method, _, _ in server.requests].count("HEAD") == 1
+    assert bars.titles[0] == "ask for lengths"
+
+
+def test_the_question_for_a_length_waits_no_longer_than_it_is_worth(server, config_of, monkeypatch):
+    monkeypatch.setattr(servers, "HEAD_SECONDS", 0.5)
+    server.heads = "silence"
+    with faceforensics.open_fetcher(config_of(server, timeout_seconds=60.0)) as fetcher:
+        began = time.monotonic()
+
+        assert fetcher.length("misc/filelist.json") is None
+
+    assert time.monotonic() - began < 5
+
+
 def test_ctrl_c_ends_at_once_and_keeps_what_came(space, server, config_of):
     server.faults[f"{ORIGINALS}/253.mp4"] = ["always hang"]
     part = space.videos / "original_sequences/youtube/c40/videos/.253.mp4.part"
     half = len(server.content[f"{ORIGINALS}/253.mp4"]) // 2
     interrupted = []
 
-    class Interrupting:
-        def bar(self, *_, **__):
-            return self
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-        def advance(self):
-            """Count nothing."""
-
+    class Interrupting(Bars):
         def say(self, _):
             if part.exists() and part.stat().st_size == half:
                 interrupted.append(time.monotonic())
