@@ -74,13 +74,17 @@ class _LoggedBar:
 
     def advance(self, steps: float = 1.0) -> None:
         self._done += steps
+        self._speak()
+
+    def say(self, text: str) -> None:
+        self._remark = f"({text})" if text else ""
+        self._speak()  # one step may take hours, such as a large file
+
+    def _speak(self) -> None:
         if time.monotonic() - self._spoke >= LOG_EVERY_SECONDS:
             self._spoke = time.monotonic()
             of = f"/{self._total:,.0f}" if self._total is not None else ""
             err.print(escape(f"{self._title}: {self._done:,.0f}{of} {self._unit} {self._remark}".rstrip()))
-
-    def say(self, text: str) -> None:
-        self._remark = f"({text})" if text else ""
 
     def __enter__(self) -> Self:
         return self

@@ -44,3 +44,19 @@ def test_metrics_of_frames_and_videos_stand_side_by_side(monkeypatch: pytest.Mon
     terminal.print(console._metrics_table({"test_frame_auc": 0.91, "test_video_auc": 0.95}))
 
     assert any("0.91" in line and "0.95" in line for line in terminal.file.getvalue().splitlines())
+
+
+def test_a_log_hears_of_a_step_that_takes_long(monkeypatch: pytest.MonkeyPatch):
+    log, now = Console(file=io.StringIO(), width=80), 0.0
+    monkeypatch.setattr(console, "err", log)
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+
+    with console.progress_bars() as progress, progress.bar("download", total=8, unit="files") as bar:
+        for second in range(26):
+            now = float(second)
+            bar.say(f"{second} MB/s")
+
+    assert log.file.getvalue().splitlines() == [
+        "download: 0/8 files (10 MB/s)",
+        "download: 0/8 files (20 MB/s)",
+    ]
