@@ -33,7 +33,7 @@ class Check:
         told: an observed total that is no number, in words.
         notes: why this is checked.
         advice: what to do when it fails.
-        show: column of the videos grain that points at the culprits of a total.
+        show: column of the videos grain that points at the culprits of a total, or ``strangers``.
     """
 
     suite: str

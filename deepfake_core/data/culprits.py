@@ -21,6 +21,7 @@ _CONSEQUENCES = {
     "duplicate_of": "same bytes as {}",
     "contradicted_by": "same bytes as {}",
     "lost_at": "not in the table of '{}'",
+    "not_measured": "not known: {}",
     "shared_people": "{} also in another group",
     "collisions": "shares a YouTube video with {}",
 }
@@ -60,7 +61,7 @@ class Culprit:
 def find_culprits(check: Check, grains: Grains) -> tuple[Culprit, ...]:
     """Return the rows furthest outside the bounds of a failed check, worst first, at most ``SHOWN``."""
     if check.grain == "dataset":
-        return _behind_a_total(check, grains.videos)
+        return _strangers(grains) if check.show == "strangers" else _behind_a_total(check, grains.videos)
     frame = grains.of(check.grain)
     worst = _rows_outside(check, frame)
     if check.grain == "faces":
@@ -113,6 +114,11 @@ def _behind_a_total(check: Check, videos: pd.DataFrame) -> tuple[Culprit, ...]:
     values = videos[check.show].fillna(0)
     worst = videos.loc[values[values > 0].sort_values(ascending=False, kind="stable").index[:SHOWN]]
     return tuple(_video(row, _part_in_a_total(check, row)) for row in _records(worst))
+
+
+def _strangers(grains: Grains) -> tuple[Culprit, ...]:
+    rows = _records(grains.strangers.head(SHOWN))
+    return tuple(_video(row, f"rows of it: {row['where']}") for row in rows)
 
 
 def _part_in_a_total(check: Check, row: Mapping[Hashable, Any]) -> str:

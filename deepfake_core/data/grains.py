@@ -37,11 +37,14 @@ class Grains:
             for the first face and after a gap).
         videos: a row a video: its identity, ``split``, ``group``, and ``unreadable`` (0 or 1), ``lost_at``,
             ``frame_count_error``, ``faces``, ``no_face_share``, ``has_target``, ``contradicted_by``,
-            ``duplicate_of``, ``faces_unaccounted``, ``file_problem``; null where a question does not apply.
+            ``duplicate_of``, ``faces_unaccounted``, ``file_problem``, ``not_measured``; null where a question does
+            not apply.
         groups: a row a group: ``splits`` (number), ``split_names``, ``people``, ``shared_people``, ``collisions``.
         splits: a row for each of train, val and test: ``faces``, ``smaller_class_share``, ``method_imbalance``,
             ``compression_imbalance`` and counts.
         dataset: a single row of totals.
+        strangers: a row a video that the videos table does not know: ``video_id``, ``rows`` (number, in the other
+            tables), ``where``. No suite looks at it; the data set has its total.
     """
 
     faces: pd.DataFrame
@@ -49,6 +52,7 @@ class Grains:
     groups: pd.DataFrame
     splits: pd.DataFrame
     dataset: pd.DataFrame
+    strangers: pd.DataFrame
 
     def of(self, grain: str) -> pd.DataFrame:
         """Return the data frame of a grain by its name."""
@@ -84,16 +88,19 @@ def build_grains(
     _count_faces(per_video, per_face)
     _count_frames(per_video, sampling)
     _find_losses(per_video)
+    _find_gaps(per_video, per_face)
     _find_targets(per_video)
     _find_duplicates(per_video)
     per_video["file_problem"] = per_video["video_id"].map(dict(file_problems or {})).astype(object)
     per_split = _per_split(per_video)
+    strangers = _find_strangers(per_video["video_id"], splits=splits, extractions=extractions, faces=faces)
     return Grains(
         faces=per_face,
         videos=per_video,
         groups=_per_group(per_video),
         splits=per_split,
-        dataset=_totals(per_video, per_split),
+        dataset=_totals(per_video, per_split).assign(unknown_rows=float(strangers["rows"].sum())),
+        strangers=strangers,
     )
 
 
@@ -183,9 +190,14 @@ def _count_faces(videos: pd.DataFrame, faces: pd.DataFrame) -> None:
 
 
 def _count_frames(videos: pd.DataFrame, sampling: SamplingSpec) -> None:
-    """Compare the sampled frames with ``duration × fps ÷ step``; being off by one frame is free."""
+    """Compare the sampled frames with ``duration × fps ÷ step``; being off by one frame is free.
+
+    A container that declares no duration or no frame rate is as long as the frames that were counted in it.
+    """
     offsets = videos["compression"].map(sampling.offset_of).astype(float)
-    expected = np.ceil((videos["duration"] * videos["fps"] - offsets).clip(lower=0) / sampling.step)
+    declared = videos["duration"] * videos["fps"]
+    length = declared.where(declared > 0, videos["frames"])
+    expected = np.ceil((length - offsets).clip(lower=0) / sampling.step)
     if sampling.max_frames is not None:
         expected = expected.clip(upper=sampling.max_frames)
     readable = videos["unreadable"] == 0
@@ -207,6 +219,23 @@ def _find_losses(videos: pd.DataFrame) -> None:
     lost[(videos["unreadable"] == 0) & ~placed & of_placed_people] = "split"
     lost[(videos["status"] == "ok") & videos["extraction"].isna()] = "extract"
     videos["lost_at"] = lost
+
+
+def _find_gaps(videos: pd.DataFrame, faces: pd.DataFrame) -> None:
+    """Name what nobody knows of a video that was looked at: a null passes every other question unseen."""
+    unmeasured = faces["face_pixels"].isna() | faces["box_in_frame"].isna() | faces["sharpness"].isna()
+    incomplete = np.bincount(faces["video"].to_numpy(), weights=unmeasured.to_numpy(), minlength=len(videos)) > 0
+    gaps = {
+        "its length": videos["frames_expected"].isna(),
+        "how many frames were sampled": videos["frames_sampled"].isna(),
+        "its SHA-256": videos["sha256"].isna(),
+        "size or sharpness of a face": pd.Series(incomplete, index=videos.index),
+    }
+    looked_at = (videos["unreadable"] == 0) & videos["extraction"].notna()
+    named = pd.Series("", index=videos.index, dtype=object)
+    for name, missing in gaps.items():
+        named = named.mask(missing, named + f", {name}")
+    videos["not_measured"] = named.str.removeprefix(", ").where(looked_at & (named != ""), None).astype(object)
 
 
 def _people(videos: pd.DataFrame, role: str) -> "pd.Series[str]":
@@ -242,6 +271,20 @@ def _find_duplicates(videos: pd.DataFrame) -> None:
 def _two_splits(one: Any, other: Any) -> bool:
     """Say whether two videos stand in different splits; one that stands in none leaks nowhere."""
     return bool(pd.notna(one) and pd.notna(other) and one != other)
+
+
+def _find_strangers(known: "pd.Series[str]", **others: pa.Table) -> pd.DataFrame:
+    """Count the rows of other tables whose video the videos table does not know."""
+    found = []
+    for name, table in others.items():
+        counted = table["video_id"].combine_chunks().value_counts()
+        ids, rows = (counted.field(place).to_numpy(zero_copy_only=False) for place in (0, 1))
+        found.append(pd.DataFrame({"video_id": ids.astype(object), "rows": rows, "table": name}))
+    strange = pd.concat(found)
+    strange = strange[~strange["video_id"].isin(known)]
+    told = strange.assign(where=strange["rows"].astype(str) + " in the " + strange["table"])
+    by_video = told.groupby("video_id", sort=True)
+    return by_video.agg(rows=("rows", "sum"), where=("where", ", ".join)).reset_index()
 
 
 def _per_group(videos: pd.DataFrame) -> pd.DataFrame:

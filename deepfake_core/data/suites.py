@@ -3,8 +3,8 @@
 A suite is a JSON file as Great Expectations writes it. Beyond that its ``meta`` names the ``grain`` whose rows it
 checks and, if it is not for everybody, the configuration switch it waits for (``only_when``). Expectations carry a
 ``description`` (their name for people), ``notes`` (why), a ``severity``, and ``meta``: ``unit``, ``advice`` and, for
-totals, ``show`` (the column of the videos grain that points at the culprits). Every ``{"$PARAMETER": name}`` is
-filled from the field of that name in ``ValidateConfig``.
+totals, ``show`` (the column of the videos grain that points at the culprits, or ``strangers``). Every
+``{"$PARAMETER": name}`` is filled from the field of that name in ``ValidateConfig``.
 
 Whether a check passed is Great Expectations' word alone; this module only puts it into other words.
 """

@@ -91,6 +91,48 @@ def test_a_limit_on_sampled_frames_is_no_loss(dataset):
     assert (grains.videos["frame_count_error"] == 0).all()
 
 
+@pytest.mark.parametrize("silent", [{"duration": None}, {"duration": 0.0}, {"fps": None}, {"fps": 0.0}])
+def test_a_container_that_declares_no_length_is_as_long_as_its_frames(dataset, silent):
+    dataset.rows_of("videos", FAKE)[0].update(silent)
+
+    row = video(dataset.grains(), FAKE)
+
+    assert row["frames_expected"] == 12
+    assert row["frame_count_error"] == 0
+    assert row["not_measured"] is None
+
+
+@pytest.mark.parametrize(
+    ("table", "unknown", "gap"),
+    [
+        ("videos", {"duration": None, "frames": None}, "its length"),
+        ("extractions", {"frames_sampled": None}, "how many frames were sampled"),
+        ("videos", {"sha256": None}, "its SHA-256"),
+        ("faces", {"sharpness": None}, "size or sharpness of a face"),
+        ("faces", {"x1": None}, "size or sharpness of a face"),
+        ("faces", {"height": None}, "size or sharpness of a face"),
+    ],
+)
+def test_what_was_never_measured_is_named(dataset, table, unknown, gap):
+    dataset.rows_of(table, FAKE)[0].update(unknown)
+
+    grains = dataset.grains()
+
+    assert video(grains, FAKE)["not_measured"] == gap
+    assert grains.videos["not_measured"].notna().sum() == 1
+
+
+def test_rows_whose_video_is_gone_are_counted_by_table(dataset):
+    dataset.drop("videos", FAKE)
+
+    grains = dataset.grains()
+
+    assert grains.dataset["unknown_rows"].iloc[0] == 14
+    assert grains.strangers.to_dict("records") == [
+        {"video_id": FAKE, "rows": 14, "where": "1 in the splits, 1 in the extractions, 12 in the faces"}
+    ]
+
+
 def test_one_frame_more_or_less_is_rounding(dataset):
     dataset.rows_of("extractions", FAKE)[0]["frames_sampled"] = 11
     dataset.rows_of("extractions", ORIGINAL)[0]["frames_sampled"] = 13
@@ -110,7 +152,7 @@ def test_an_unreadable_video_is_asked_nothing_else(dataset):
 
     assert row["unreadable"] == 1
     assert row["why_unreadable"] == "it is empty"
-    assert row[["lost_at", "frame_count_error", "faces", "no_face_share"]].isna().all()
+    assert row[["lost_at", "frame_count_error", "faces", "no_face_share", "not_measured"]].isna().all()
 
 
 @pytest.mark.parametrize(("table", "status"), [("videos", "unreadable"), ("extractions", "crashed")])

@@ -37,7 +37,7 @@ def page(workspace, dataset):
 def test_a_passing_page_says_so_and_shows_faces_of_every_method(page):
     html = page()
 
-    assert "Passed: all 22 checks hold" in html
+    assert "Passed: all 24 checks hold" in html
     assert "What to do" not in html
     assert html.count('<img src="data:image/jpeg;base64,') == 5 * 6, "six people a method"
     assert html.count("<svg") == 1, "only the sharpness differs from face to face"
@@ -274,7 +274,7 @@ def test_numbers_are_written_for_people(value, unit, text):
 def test_results_are_a_table(dataset):
     table = to_table(dataset.checks().values())
 
-    assert table.num_rows == 22
+    assert table.num_rows == 24
     assert set(table["suite"].to_pylist()) == {"faces", "videos", "groups", "balance", "dataset"}
 
 

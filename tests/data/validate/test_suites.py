@@ -113,6 +113,42 @@ def test_frames_lost_in_decoding_are_refused(dataset):
     assert check.value == pytest.approx((12 - 8 - 1) / 12)
 
 
+@pytest.mark.parametrize(
+    ("unknown", "frames"),
+    [({"duration": None, "frames": None}, 6), ({"duration": None, "frames": None}, 12), ({"sha256": None}, 12)],
+)
+def test_videos_of_which_nothing_was_measured_are_refused(dataset, unknown, frames):
+    for video, extraction in zip(dataset.videos, dataset.extractions, strict=True):
+        video.update(unknown)
+        extraction["frames_sampled"] = frames
+
+    assert refused(dataset.checks()) == {"What is judged was measured"}
+
+
+def test_faces_that_were_never_measured_are_refused(dataset):
+    for row in dataset.faces:
+        row["sharpness"] = None
+
+    checks = dataset.checks()
+
+    assert refused(checks) == {"What is judged was measured"}
+    assert checks["What is judged was measured"].observed == "60 of 60 videos"
+    assert checks["What is judged was measured"].threshold == "none, for 99 % of the videos"
+
+
+def test_containers_that_declare_no_length_are_no_reason_to_refuse(dataset):
+    for row in dataset.videos:
+        row["duration"] = None
+
+    assert failed(dataset.checks()) == set()
+
+
+def test_a_video_that_vanished_from_the_videos_table_alone_is_missed(dataset):
+    dataset.drop("videos", FAKE)
+
+    assert refused(dataset.checks()) == {"Every row belongs to a known video"}
+
+
 def test_a_video_without_a_face_is_refused(dataset):
     dataset.drop("faces", FAKE)
     dataset.rows_of("extractions", FAKE)[0].update(faces=0, no_face=12, status="no_face")
