@@ -9,6 +9,7 @@ import pytest
 
 from deepfake_core import files
 from deepfake_core.config import ValidateConfig
+from deepfake_core.data.checks import Check
 from deepfake_core.data.suites import digest_of, load_suites, run_suite
 from deepfake_core.errors import ConfigError, MissingInput
 from deepfake_core.resources import expectations_folder
@@ -324,14 +325,49 @@ def test_the_full_data_set_is_held_against_the_notebooks_totals(dataset):
     assert checks["As many original faces as the notebook"].threshold == "254,812 ± 3 %"
 
 
-def test_the_notebooks_own_totals_pass(dataset):
-    config = ValidateConfig(full_dataset=True)
-    grains = dataset.grains()
-    grains.dataset.loc[0, ["videos", "original_faces", "manipulated_faces"]] = [10000, 254812, 913077]
-    grains.dataset.loc[0, ["train_faces", "val_faces", "test_faces"]] = [944585, 112837, 110462]
-    suite = next(suite for suite in load_suites(expectations_folder(), config=config) if suite.name == "full_dataset")
+TOTALS = {
+    "videos": 10000, "original_faces": 254812, "manipulated_faces": 913077,
+    "train_faces": 944585, "val_faces": 112837, "test_faces": 110462,
+}  # fmt: skip
+"""What the notebook counts."""
 
-    assert all(check.passed for check in run_suite(suite, grains, config=config))
+
+@pytest.fixture
+def hold_totals(dataset):
+    """Return a function that holds a data set of these totals against the notebook's."""
+
+    def hold(totals: dict[str, float]) -> dict[str, Check]:
+        config = ValidateConfig(full_dataset=True)
+        grains = dataset.grains()
+        grains.dataset.loc[0, list(totals)] = list(totals.values())
+        suites = load_suites(expectations_folder(), config=config)
+        suite = next(suite for suite in suites if suite.name == "full_dataset")
+        return {check.column: check for check in run_suite(suite, grains, config=config)}
+
+    return hold
+
+
+def test_the_notebooks_own_totals_pass(hold_totals):
+    assert all(check.passed for check in hold_totals(TOTALS).values())
+
+
+@pytest.mark.parametrize("column", ["videos", "original_faces", "manipulated_faces"])
+@pytest.mark.parametrize(("share", "passes"), [(0.969, False), (0.971, True), (1.029, True), (1.031, False)])
+def test_totals_may_miss_the_notebooks_by_three_per_cent_and_no_more(hold_totals, column, share, passes):
+    checks = hold_totals({**TOTALS, column: TOTALS[column] * share})
+
+    assert failed(checks) == (set() if passes else {checks[column].name})
+    assert checks[column].refuses != passes
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.849, False), (0.851, True), (1.149, True), (1.151, False)])
+def test_totals_of_splits_only_warn_and_not_before_fifteen_per_cent(hold_totals, share, passes):
+    splits = ("train_faces", "val_faces", "test_faces")
+
+    checks = hold_totals({**TOTALS, **{column: TOTALS[column] * share for column in splits}})
+
+    assert failed(checks) == (set() if passes else {checks[column].name for column in splits})
+    assert refused(checks) == set()
 
 
 def test_an_edited_threshold_changes_the_verdict(dataset, suites):
