@@ -28,6 +28,8 @@ from deepfake_core.workspace import Workspace
 
 FETCH_ROUNDS = 2
 """A file that arrives damaged, or not at all, is fetched once more after all others."""
+NAMED_IN_NOTES = 3
+"""Files of each kind that a note names; the table has them all."""
 
 
 def download_videos(workspace: Workspace, *, config: DownloadConfig, progress: Progress = SILENT) -> StageReport:
@@ -85,7 +87,10 @@ def _from_directory(workspace: Workspace, root: Path, config: DownloadConfig, pr
             return work.found
         found = _verify(workspace, listing.videos, config, progress)
         rows = _write(workspace, workspace.videos_table, listing.videos, found)
-        report = _report(workspace, root, rows, notes=_notes(listing))
+        workspace.masks_table.unlink(missing_ok=True)  # of an earlier source
+        hint = "Put whole files in their place, and run the same command again."
+        notes = [*_notes(listing), *_lost(rows, workspace.videos_table, "video", hint=hint)]
+        report = _report(workspace, root, rows, notes=notes)
         return work.finish(report, outputs=[workspace.videos_table])
 
 
@@ -95,6 +100,8 @@ def _from_servers(workspace: Workspace, root: Path, config: DownloadConfig, prog
     with receipts.open_stage(workspace, "download", config=config, external=here) as work:
         if work.found:
             return work.found
+        if root == workspace.videos:
+            files.sweep_temporaries(root)  # nobody but us writes there
         with faceforensics.open_fetcher(config) as fetcher:
             names, notes = faceforensics.read_names(fetcher, root, datasets=config.datasets)
             videos = sorted(faceforensics.wanted_videos(names, root, config=config), key=lambda video: video.video_id)
@@ -105,6 +112,11 @@ def _from_servers(workspace: Workspace, root: Path, config: DownloadConfig, prog
             raise DownloadError(message)
         rows = _write(workspace, workspace.videos_table, videos, found)
         mask_rows = _write(workspace, workspace.masks_table, masks, found) if config.masks else []
+        if not config.masks:
+            workspace.masks_table.unlink(missing_ok=True)  # of an earlier run that asked for them
+        hint = "Run the same command again: it fetches just what is missing or damaged."
+        notes += _lost(rows, workspace.videos_table, "video", hint=hint)
+        notes += _lost(mask_rows, workspace.masks_table, "mask", hint=hint)
         report = _report(workspace, root, rows, notes=notes, masks=mask_rows)
         # The next run asks again for what is missing or damaged, so this one must not count as found then.
         left = f"{report.failed} failed" if report.failed else _digest(_list(root, config))
@@ -137,7 +149,7 @@ def _fetch_and_verify(
                 video.path.unlink()
     for video in videos:
         if error := failures.get(video.path):
-            found[video.video_id] = {"status": "missing", "reason": f"{error}."}
+            found[video.video_id] = {"status": "missing", "reason": f"{str(error).rstrip('.')}."}
     return found
 
 
@@ -220,6 +232,16 @@ def _notes(listing: Listing) -> list[str]:
     return notes
 
 
+def _lost(rows: Sequence[Mapping[str, Any]], table: Path, kind: str, *, hint: str) -> list[str]:
+    lost = [row for row in rows if row["status"] != "ok"]
+    if not lost:
+        return []
+    count = f"1 {kind} is" if len(lost) == 1 else f"{len(lost):,} {kind}s are"
+    named = ", ".join(f"{row['path']} ({str(row['reason']).rstrip('.')})" for row in lost[:NAMED_IN_NOTES])
+    more = ", …" if len(lost) > NAMED_IN_NOTES else ""
+    return [f"{count} missing or unreadable, {table.name} says why: {named}{more}. {hint}"]
+
+
 def _report(
     workspace: Workspace,
     root: Path,
@@ -230,15 +252,11 @@ def _report(
 ) -> StageReport:
     by_status = Counter(str(row["status"]) for row in rows)
     originals = sum(row["label"] == 0 for row in rows)
-    lost = [str(mask["path"]) for mask in masks if mask["status"] != "ok"]
-    if lost:
-        shown = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
-        notes = [*notes, f"{len(lost)} masks could not be had, {workspace.masks_table.name} says why: {shown}"]
     counts = {"videos": len(rows), "originals": originals, "manipulated": len(rows) - originals, **by_status}
     return StageReport(
         stage="download",
         counts={**counts, "masks": len(masks)} if masks else counts,
-        failed=len(rows) - by_status["ok"] + len(lost),
+        failed=sum(row["status"] != "ok" for row in (*rows, *masks)),
         notes=tuple(notes),
         table=tuple(_by_set([*rows, *masks])),
         outputs={"videos": str(workspace.videos_table), "source": str(root.resolve())},

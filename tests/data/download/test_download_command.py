@@ -121,6 +121,29 @@ def test_a_missing_file_ends_with_4_and_the_next_run_fetches_just_that_one(serve
     assert_intact(server, workspace)
 
 
+def test_the_terminal_says_what_is_missing_and_what_to_do(server, arguments, verified):
+    del server.content[f"{FAKES}/253_183.mp4"]
+    arguments.remove("--json")
+
+    ended = deepfake(*arguments, "--accept-terms")
+
+    assert ended.exit_code == 4
+    assert "7 ok, 1 missing" in ended.stderr
+    assert "1 video is missing or unreadable, videos.parquet says why: videos/manipulated_sequences/" in ended.stderr
+    assert "253_183.mp4 (127.0.0.1: the server has no such file (404 Not Found)). Run the same command" in ended.stderr
+
+    for name in ("183", "253", "469"):
+        del server.content[f"{ORIGINALS}/{name}.mp4"]
+    for path in (Path(arguments[2]) / "videos/original_sequences").rglob("*.mp4"):
+        path.unlink()
+
+    ended = deepfake(*arguments)
+
+    assert "4 videos are missing or unreadable" in ended.stderr
+    assert ended.stderr.count("404 Not Found") == 3
+    assert ", …. Run the same command" in ended.stderr
+
+
 def test_a_download_killed_in_the_middle_of_a_file_goes_on_with_its_next_byte(
     server, arguments, tmp_path, verified, wait_until
 ):

@@ -359,6 +359,37 @@ def test_masks_are_verified_and_one_that_is_missing_or_damaged_is_a_row(space, s
     assert masks[0] not in fetched
 
 
+def test_masks_that_are_no_longer_asked_for_leave_no_table(space, server, config_of, video_bytes):
+    fakes = [path for path in server.content if path.startswith(FAKES)]
+    server.content |= {path.replace("c40", "masks"): video_bytes("mask") for path in fakes}
+    download_videos(space, config=config_of(server, masks=True))
+    assert space.masks_table.exists()
+
+    download_videos(space, config=config_of(server))
+
+    assert not space.masks_table.exists()
+
+
+def test_what_a_killed_run_left_half_written_is_swept_away(space, server, config_of):
+    left = space.videos / "original_sequences/youtube/c40/videos/.tmp-x1.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{")
+
+    download_videos(space, config=config_of(server))
+
+    assert not left.exists()
+
+
+def test_a_reason_ends_with_one_full_stop(space, server, config_of):
+    server.faults[f"{ORIGINALS}/183.mp4"] = ["always redirect"]  # without end
+
+    download_videos(space, config=config_of(server))
+
+    reason = rows_by_name(space)["183"]["reason"]
+    assert reason.endswith(".")
+    assert not reason.endswith("..")
+
+
 @pytest.mark.parametrize("name", ["../../../escape", "/etc/passwd", "..", "a/b", "C:\\evil", "", ".hidden", "x\ny"])
 def test_a_name_that_would_leave_the_folder_is_refused_before_anything_is_fetched(space, server, config_of, name):
     server.content["/v3/misc/filelist.json"] = json.dumps([["183", name]]).encode()
