@@ -51,6 +51,13 @@ class Failure:
         """Whether the rows need a list: not when each one is a face that is shown with its value."""
         return self.check.grain != "faces" or len(self.pictures) < len(self.culprits)
 
+    @property
+    def why_no_faces(self) -> str:
+        """Why it shows no face, for people who look for one."""
+        if self.culprits:
+            return "There is no face to show: none was found there, or its file cannot be read."
+        return "There is no face to show: this is one number for everything, no single row stands for it."
+
 
 @dataclass(frozen=True)
 class Share:

@@ -79,6 +79,132 @@ def test_sample_faces_of_a_failing_check_are_the_worst_ones(page, dataset):
     assert "The worst 8 of 27" in section
 
 
+def lose_the_target(dataset) -> tuple[str, str]:
+    dataset.drop_everywhere(ORIGINAL)
+    return "Every fake has its target at the same compression", FAKE
+
+
+def repeat_a_content(dataset) -> tuple[str, str]:
+    dataset.rows_of("videos", FAKE)[0]["sha256"] = dataset.rows_of("videos", "ffpp/FaceSwap/c23/001_002")[0]["sha256"]
+    return "No content comes twice", FAKE
+
+
+def contradict_a_content(dataset) -> tuple[str, str]:
+    dataset.rows_of("videos", FAKE)[0]["sha256"] = dataset.rows_of("videos", ORIGINAL)[0]["sha256"]
+    return "No content stands under two labels or in two splits", FAKE
+
+
+def lose_a_split(dataset) -> tuple[str, str]:
+    dataset.drop("splits", FAKE)
+    return "No readable video got lost", FAKE
+
+
+def lose_frames(dataset) -> tuple[str, str]:
+    dataset.rows_of("extractions", FAKE)[0]["frames_sampled"] = 8
+    return "As many frames were sampled as the video is long", FAKE
+
+
+def lose_a_face_of_the_index(dataset) -> tuple[str, str]:
+    dataset.faces.remove(dataset.rows_of("faces", FAKE)[3])
+    return "The tables agree about the faces", FAKE
+
+
+def forget_a_digest(dataset) -> tuple[str, str]:
+    dataset.rows_of("videos", FAKE)[0]["sha256"] = None
+    return "What is judged was measured", FAKE
+
+
+def forget_a_video(dataset) -> tuple[str, str]:
+    dataset.drop("videos", FAKE)
+    return "Every row belongs to a known video", FAKE
+
+
+def tear_a_group(dataset) -> tuple[str, str]:
+    dataset.rows_of("splits", FAKE)[0]["split"] = "test"
+    return "No group stands in two splits", FAKE
+
+
+def share_a_person(dataset) -> tuple[str, str]:
+    dataset.rows_of("splits", ORIGINAL)[0]["group"] = "alone"
+    return "No person belongs to two groups", ORIGINAL
+
+
+def share_a_youtube_video(dataset) -> tuple[str, str]:
+    dataset.rows_of("splits", ORIGINAL)[0]["collision"] = "005"
+    return "No identity shares a YouTube video with another split", ORIGINAL
+
+
+def drop_a_method(dataset) -> tuple[str, str]:
+    for row in [row for row in dataset.splits if row["split"] == "test" and "FaceSwap" in row["video_id"]]:
+        dataset.drop_everywhere(row["video_id"])
+    return "Manipulations are balanced in every split", "/005_006"
+
+
+def drop_a_compression(dataset) -> tuple[str, str]:
+    for row in [row for row in dataset.splits if row["split"] == "test" and "/c40/" in row["video_id"]]:
+        dataset.drop_everywhere(row["video_id"])
+    return "Compressions are balanced in every split", "/005_006"
+
+
+def miss_faces(dataset) -> tuple[str, str]:
+    for row in dataset.extractions:
+        misses = 6 if row["video_id"] == FAKE else 1
+        row.update(faces=12 - misses, no_face=misses)
+        for face in dataset.rows_of("faces", row["video_id"])[:misses]:
+            dataset.faces.remove(face)
+    return "Nearly all frames show a face", FAKE
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lose_the_target,
+        repeat_a_content,
+        contradict_a_content,
+        lose_a_split,
+        lose_frames,
+        lose_a_face_of_the_index,
+        forget_a_digest,
+        forget_a_video,
+        tear_a_group,
+        share_a_person,
+        share_a_youtube_video,
+        drop_a_method,
+        drop_a_compression,
+        miss_faces,
+    ],
+    ids=lambda spoil: spoil.__name__,
+)
+def test_every_failing_check_shows_faces_of_what_is_wrong(page, dataset, spoil):
+    name, shown = spoil(dataset)
+
+    section = page().split(f"{name}</h2>")[1].split("</section>")[0]
+
+    assert '<img src="data:image/jpeg;base64,' in section
+    captions = re.findall("<figcaption>([^<]+)", section.replace("\u200b", ""))
+    assert any(shown in caption for caption in captions)
+    assert "no face to show" not in section
+
+
+def test_a_number_that_stands_for_everything_says_that_it_has_no_faces(page):
+    html = page(config=ValidateConfig(full_dataset=True))
+
+    for name in ("All videos of the five sets at two compressions", "A test split of the notebook&#39;s size"):
+        section = html.split(f"{name}</h2>")[1].split("</section>")[0]
+        assert "no face to show: this is one number for everything" in section
+        assert "<img" not in section
+
+
+def test_videos_without_a_face_are_listed_and_say_so(page, dataset):
+    dataset.drop("faces", FAKE)
+    dataset.rows_of("extractions", FAKE)[0].update(faces=0, no_face=12, status="no_face")
+
+    section = page().split("Every readable video has faces</h2>")[1].split("</section>")[0]
+
+    assert FAKE in section
+    assert "no face to show: none was found there" in section
+
+
 def test_critical_failures_come_before_warnings(page, dataset):
     dataset.splits[-1]["collision"] = "001"
     dataset.drop_everywhere(ORIGINAL)
