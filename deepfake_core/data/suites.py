@@ -27,6 +27,7 @@ from great_expectations.data_context.types.base import (
     ProgressBarsConfig,
 )
 from great_expectations.exceptions import GreatExpectationsError
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 from deepfake_core import files
 from deepfake_core.config import ValidateConfig
@@ -37,6 +38,8 @@ from deepfake_core.errors import ConfigError, MissingInput
 
 OWN_EXPECTATIONS = (own_expectations.ExpectColumnTotalToBeNear,)
 """Named here so that Great Expectations knows them whenever suites are read."""
+SEVERITIES = ("critical", "warning", "info")
+"""What a failed expectation means; the first where it does not say."""
 MOST_NAMED = 1000
 """Rows that Great Expectations is asked to name: enough to show faces of several videos."""
 
@@ -169,14 +172,23 @@ def _quiet_context() -> DataContextConfig:
 
 
 def _build(suite: Suite) -> Any:
-    built = gx.ExpectationSuite(**suite.content)
-    if len(built.expectations) != len(suite.content["expectations"]):
-        # Great Expectations only logs an expectation that it does not know, and goes on without it.
-        known = {expectation.expectation_type for expectation in built.expectations}
-        unknown = sorted({one["type"] for one in suite.content["expectations"]} - known)
-        message = f"{suite.path}: Great Expectations does not know, or cannot configure, {', '.join(unknown)}."
-        raise ConfigError(message)
-    return built
+    # One by one: of a whole suite, Great Expectations only logs an expectation that it does not know, and goes on.
+    built = [_build_one(suite.path, number, one) for number, one in enumerate(suite.content["expectations"], start=1)]
+    return gx.ExpectationSuite(**{**suite.content, "expectations": built})
+
+
+def _build_one(path: Path, number: int, values: Any) -> Any:
+    about = values if isinstance(values, dict) else {}
+    kind, severity = about.get("type"), about.get("severity", SEVERITIES[0])
+    if severity not in SEVERITIES:
+        message = f"{path}: 'severity' of expectation {number}, {kind}, must be critical, warning or info. "
+        raise ConfigError(message + f"Received: {severity!r}")
+    try:
+        return ExpectationConfiguration(**values).to_domain_obj()
+    except (GreatExpectationsError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())
+        message = f"{path}: Great Expectations does not know, or cannot configure, {kind}, expectation {number}: {why}"
+        raise ConfigError(message) from error
 
 
 def _to_check(suite: Suite, result: Any, frame: pd.DataFrame) -> Check:

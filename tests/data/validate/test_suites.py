@@ -451,7 +451,13 @@ def test_a_suite_that_makes_no_sense_is_a_configuration_error(suites, change, me
     ("change", "message"),
     [
         (lambda one: one.update(type="expect_nonsense"), "does not know, or cannot configure, expect_nonsense"),
-        (lambda one: one["kwargs"].update(minimum=3), "cannot run the suite"),
+        (lambda one: one["kwargs"].update(minimum=3), "cannot configure, .*_between, expectation 1: .* minimum extra"),
+        (
+            lambda one: one.update(severity="fatal"),
+            "of expectation 1, .*_between, must be critical, warning or info. Received: 'fatal'",
+        ),
+        (lambda one: one.update(kwargs=[1]), "cannot configure, .*_between, expectation 1: .*kwargs must be a dict"),
+        (lambda one: one.clear(), "cannot configure, None, expectation 1: .*'type'"),
         (
             lambda one: one["kwargs"].update(column="face_pixel"),
             "has no column 'face_pixel'. Did you mean 'face_pixels'",
