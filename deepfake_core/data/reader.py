@@ -1,9 +1,9 @@
 """Read the records as a ``tf.data`` pipeline: shards interleaved, shuffled, parsed and decoded on all cores.
 
-The order depends on seed and epoch alone, so a run that was killed goes on with the same batches: ``epoch`` names the
-pass, ``skip`` leaves out the batches that were already seen, before anything is decoded. The images are the very
-pixels that scoring sees: JPEG is decoded with ``INTEGER_ACCURATE``, which is bit-equal to OpenCV's decoder
-(TensorFlow's default differs by up to 11 levels), and nothing is resized.
+The order depends on seed and epoch alone (and on TensorFlow's global seed, where somebody sets one), so a run that was
+killed goes on with the same batches: ``epoch`` names the pass, ``skip`` leaves out the batches that were already seen,
+before anything is decoded. The images are the very pixels that scoring sees: JPEG is decoded with ``INTEGER_ACCURATE``,
+which is bit-equal to OpenCV's decoder (TensorFlow's default differs by up to 11 levels), and nothing is resized.
 """
 
 import math
@@ -26,6 +26,9 @@ RECORDS_IN_A_ROW = 16
 
 CORES_A_READER = 8
 """One thread reads about 36,000 faces a second, more than eight cores decode; a thread more would only cost."""
+
+BATCHES_AHEAD = 8
+"""Batches that are ready before they are asked for, so that no core waits while the others fill the last one."""
 
 IDS = ("video_id", "method", "compression", "group", "frame")
 
@@ -97,11 +100,19 @@ def read_faces(  # noqa: PLR0913 - the options of one pipeline
         ids = ({name: values[name] for name in IDS},) if with_ids else ()
         return (image, values["labels"], *ids)
 
-    faces = faces.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    faces = faces.map(parse, num_parallel_calls=os.cpu_count() or 1)
     elements = max(0, part.faces - skip * (batch or 1))
     if batch is not None:
         faces, elements = faces.batch(batch), math.ceil(elements / batch)
-    return faces.apply(tf.data.experimental.assert_cardinality(elements)).prefetch(tf.data.AUTOTUNE)
+    faces = faces.apply(tf.data.experimental.assert_cardinality(elements))
+    return faces.prefetch(BATCHES_AHEAD if batch else RECORDS_IN_A_ROW).with_options(_without_tuning())
+
+
+def _without_tuning() -> tf.data.Options:
+    """Return options that leave widths as they are: decoding fills all cores, and a tuner would only take its share."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def decode_jpeg(jpeg: tf.Tensor) -> tf.Tensor:
