@@ -274,6 +274,11 @@ class Workspace:
         return self.root / "receipts"
 
     @property
+    def split_lists(self) -> Path:
+        """Folder: what each URL of split lists gave last, for when it does not answer."""
+        return self.receipts / "lists"
+
+    @property
     def verified_videos(self) -> Path:
         """JSON lines: what was found in each video file, so that unchanged files are not read again."""
         return self.receipts / "verified.jsonl"

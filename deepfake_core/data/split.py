@@ -151,7 +151,7 @@ def refuse_torn_groups(splits: pa.Table) -> None:
 
 
 def _read_lists(workspace: Workspace, *, source: Path, config: SplitConfig) -> SplitLists:
-    return read_lists(config, default=source / "splits", kept=workspace.receipts / "lists")
+    return read_lists(config, default=source / "splits", kept=workspace.split_lists)
 
 
 def _told(report: StageReport, notes: Sequence[str]) -> StageReport:
