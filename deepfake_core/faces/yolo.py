@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 from ultralytics import YOLO
+from ultralytics.utils import LOGGER
 
 from deepfake_core.errors import DeviceError, WeightsError
 from deepfake_core.faces.box import Box, usable
+from deepfake_core.faces.onnx_weights import CUDA, REFUSALS, open_on_cpu
 from deepfake_core.faces.video import Image
 from deepfake_core.specs import DetectorSpec
 
@@ -28,6 +31,16 @@ CPU_BATCH = 4
 """Larger batches fall out of a CPU's cache: eight frames of 640 pixels cost 15 % more a frame than four."""
 STRIDE = 32
 LANDMARKS = 5
+_REFUSALS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    KeyError,
+    ModuleNotFoundError,  # a pickle of classes that are not installed
+    *REFUSALS,
+)
 
 
 class YoloDetector:
@@ -41,15 +54,14 @@ class YoloDetector:
             raise DeviceError(message)
         self._spec = spec
         self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device
-        self.batch = batch if self._device == "cuda" else min(batch, CPU_BATCH)
         self._threads = threads or os.cpu_count() or 1
         self._side = -(-(spec.input_side or DEFAULT_SIDE) // STRIDE) * STRIDE
         try:
-            self._model = YOLO(str(weights), verbose=False)
-            self.detect([np.zeros((STRIDE, STRIDE, 3), np.uint8)])
-        except (RuntimeError, TypeError, ValueError, AttributeError, EOFError, KeyError) as error:
+            self._load(weights, device)
+        except _REFUSALS as error:
             message = f"{weights} is no model that Ultralytics can load ({error})."
             raise WeightsError(message) from error
+        self.batch = batch if self._device == "cuda" else min(batch, CPU_BATCH)
         self._check_class(weights)
 
     def detect(self, frames: Sequence[Image]) -> list[list[Box]]:
@@ -67,6 +79,34 @@ class YoloDetector:
             verbose=False,
         )
         return [self._boxes(result) for result in results]
+
+    def _load(self, weights: Path, asked: str | None) -> None:
+        """Load the weights and look once, since Ultralytics opens ONNX weights no sooner."""
+        LOGGER.setLevel(logging.ERROR)  # its remarks go to stdout, which is for results
+        self._model = YOLO(str(weights), verbose=False)
+        self._look_once()
+        if weights.suffix.lower() != ".onnx":
+            return
+        if self._device == "cuda" and CUDA not in self._backend().session.get_providers():
+            if asked == "cuda":
+                message = (
+                    f"detector.device is 'cuda', but onnxruntime would run {weights.name} on the CPU (this build "
+                    f"offers: {', '.join(onnxruntime.get_available_providers())}). Install onnxruntime-gpu[cuda,cudnn] "
+                    "instead of onnxruntime, or use 'cpu', or null for either."
+                )
+                raise DeviceError(message)
+            self._device = "cpu"
+            self._look_once()
+        if self._device == "cpu":
+            # Ultralytics' own session starts a thread for every core, in every worker.
+            self._backend().session = open_on_cpu(str(weights), threads=self._threads)
+
+    def _look_once(self) -> None:
+        self.detect([np.zeros((STRIDE, STRIDE, 3), np.uint8)])
+
+    def _backend(self) -> Any:
+        """Return the part of Ultralytics that holds onnxruntime's session."""
+        return self._model.predictor.model.backend
 
     def _set_threads(self) -> None:
         """Set PyTorch's threads: Ultralytics makes them one fewer than cores whenever it picks a device."""

@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError
-from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from deepfake_core.errors import WeightsError
 from deepfake_core.faces.box import Box, usable
+from deepfake_core.faces.onnx_weights import REFUSALS, open_on_cpu
 from deepfake_core.faces.video import Image, shrunk
 from deepfake_core.specs import DetectorSpec
 
@@ -27,15 +27,6 @@ OVERLAP_OF_TWINS = 0.3
 MOST_CANDIDATES = 5000
 
 _OUTPUTS = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
-_REFUSALS = (
-    states.Fail,
-    states.InvalidArgument,
-    states.InvalidGraph,
-    states.InvalidProtobuf,
-    states.NotImplemented,
-    states.RuntimeException,
-)
-_ERRORS_ONLY = 3
 
 Rows = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -48,7 +39,7 @@ class YuNetDetector:
     def __init__(self, spec: DetectorSpec, *, weights: Path) -> None:
         try:
             self._session = _open_session(weights)
-        except (DecodeError, IndexError, ValueError, *_REFUSALS) as error:
+        except (DecodeError, IndexError, ValueError, *REFUSALS) as error:
             message = f"{weights} is no YuNet model that onnxruntime can load ({error})."
             raise WeightsError(message) from error
         self._input = self._session.get_inputs()[0].name
@@ -115,10 +106,7 @@ def _open_session(weights: Path) -> onnxruntime.InferenceSession:
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return open_on_cpu(model.SerializeToString(), threads=1)
 
 
 def _padded(image: Image) -> Image:
