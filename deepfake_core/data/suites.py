@@ -34,7 +34,7 @@ from deepfake_core.config import ValidateConfig
 from deepfake_core.data import expectations as own_expectations
 from deepfake_core.data.checks import Check
 from deepfake_core.data.grains import GRAINS, Grains
-from deepfake_core.errors import ConfigError, MissingInput
+from deepfake_core.errors import ConfigError
 
 OWN_EXPECTATIONS = (own_expectations.ExpectColumnTotalToBeNear,)
 """Named here so that Great Expectations knows them whenever suites are read."""
@@ -82,14 +82,15 @@ def load_suites(folder: Path, *, config: ValidateConfig) -> tuple[Suite, ...]:
     """Read the suites that apply, in the order of their grains.
 
     Raises:
-        MissingInput: the folder holds no suites.
-        ConfigError: a file is no suite, names an unknown grain, switch or parameter.
+        ConfigError: the folder holds no suites, or two of one name; a file is no suite, names an unknown grain, switch
+            or parameter.
     """
     paths = sorted(folder.glob("*.json"))
     if not paths:
         message = f"{folder} holds no suites (*.json). Set validate.suites to a folder of them, or leave it out."
-        raise MissingInput(message)
+        raise ConfigError(message)
     suites = [_read_suite(path, config) for path in paths]
+    _refuse_one_name_for_two(suites)
     active = [suite for suite in suites if suite.switch is None or getattr(config, suite.switch)]
     return tuple(sorted(active, key=lambda suite: (GRAINS.index(suite.grain), suite.name)))
 
@@ -147,6 +148,16 @@ def _read_suite(path: Path, config: ValidateConfig) -> Suite:
             message = f"{path}: the configuration has no validate.{name} to fill the parameter from.{hint}"
             raise ConfigError(message)
     return suite
+
+
+def _refuse_one_name_for_two(suites: Sequence[Suite]) -> None:
+    """A check is known by the name of its suite: two of one name would each show the other's."""
+    paths: dict[str, Path] = {}
+    for suite in suites:
+        other = paths.setdefault(suite.name, suite.path)
+        if other != suite.path:
+            message = f"{other} and {suite.path} are both called {suite.name!r}. Give one another 'name', or remove it."
+            raise ConfigError(message)
 
 
 def _parameters_of(values: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from deepfake_core import files, receipts, tables
-from deepfake_core.config import METHODS, DownloadConfig, ExtractConfig, Section, SplitConfig, ValidateConfig
+from deepfake_core.config import METHODS, Config, ExtractConfig, ValidateConfig
 from deepfake_core.data.checks import Check
 from deepfake_core.data.grains import Grains, build_grains
 from deepfake_core.data.suites import load_suites, run_suite
@@ -105,19 +105,20 @@ class Dataset:
         return {check.name: check for suite in suites for check in run_suite(suite, grains, config=config)}
 
     def write(self, workspace: Workspace) -> None:
-        """Write tables, faces files and receipts, as download, split and extraction would."""
+        """Write tables, faces files and receipts, as the commands download, split and extract would."""
         for row in self.extractions:
             if row["digest"] is not None:
                 write_faces_file(workspace, row["video_id"], self.rows_of("faces", row["video_id"]))
-        self._finish(workspace, "download", DownloadConfig(), "videos", tables.VIDEOS)
-        self._finish(workspace, "split", SplitConfig(), "splits", tables.SPLITS)
+        self._finish(workspace, "download", "videos", tables.VIDEOS)
+        self._finish(workspace, "split", "splits", tables.SPLITS)
         tables.write(workspace.faces_index, self.table("faces", tables.FACES_INDEX), schema=tables.FACES_INDEX)
-        self._finish(workspace, "extract", ExtractConfig(), "extractions", tables.EXTRACTIONS)
+        self._finish(workspace, "extract", "extractions", tables.EXTRACTIONS)
 
-    def _finish(self, workspace: Workspace, stage: str, config: Section, name: str, schema: pa.Schema) -> None:
+    def _finish(self, workspace: Workspace, stage: str, name: str, schema: pa.Schema) -> None:
         path = getattr(workspace, f"{name}_table")
         tables.write(path, self.table(name, schema), schema=schema)
-        with receipts.open_stage(workspace, stage, config=config, external={"run": path.read_bytes().hex()}) as work:
+        config, external = Config().section(stage), {"run": path.read_bytes().hex()}
+        with receipts.open_stage(workspace, stage, config=config, external=external) as work:
             work.finish(StageReport(stage=stage), outputs=[path])
 
 

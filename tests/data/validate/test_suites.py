@@ -11,7 +11,7 @@ from deepfake_core import files
 from deepfake_core.config import ValidateConfig
 from deepfake_core.data.checks import Check
 from deepfake_core.data.suites import digest_of, load_suites, run_suite
-from deepfake_core.errors import ConfigError, MissingInput
+from deepfake_core.errors import ConfigError
 from deepfake_core.resources import expectations_folder
 
 FAKE = "ffpp/Deepfakes/c23/001_002"
@@ -479,8 +479,15 @@ def test_a_suite_that_is_not_json_is_a_configuration_error(suites):
 
 
 def test_a_folder_without_suites_is_an_error(tmp_path):
-    with pytest.raises(MissingInput, match="holds no suites"):
+    with pytest.raises(ConfigError, match="holds no suites"):
         load_suites(tmp_path, config=ValidateConfig())
+
+
+def test_two_suites_of_one_name_are_an_error_that_names_both_files(suites):
+    shutil.copy(suites / "videos.json", suites / "videos-copy.json")
+
+    with pytest.raises(ConfigError, match=r"videos-copy\.json and .*videos\.json are both called 'videos'"):
+        load_suites(suites, config=ValidateConfig(suites=suites))
 
 
 def test_every_threshold_of_the_configuration_is_used_by_a_suite():

@@ -1,17 +1,21 @@
 """The gate as a stage: what it lets through, what it refuses, and what it leaves behind."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
 from deepfake_core import files, receipts, tables
+from deepfake_core.cli import app
 from deepfake_core.config import ValidateConfig
 from deepfake_core.data.validate import find_file_problems, validate_data
 from deepfake_core.errors import DataQualityError, MissingInput, StaleInput
 from deepfake_core.resources import expectations_folder
+from deepfake_core.workspace import Workspace
 
 FAKE = "ffpp/Deepfakes/c23/001_002"
 ORIGINAL = "ffpp/original/c23/001"
@@ -63,6 +67,32 @@ def test_a_refusal_names_what_was_seen_and_allowed_after_the_report_is_written(w
     assert [row["column"] for row in results if not row["passed"]] == ["has_target"]
     with pytest.raises(MissingInput, match="'validate' is needed first"):
         receipts.require_done(workspace, "validate")
+
+
+def validate(workspace: Workspace, *arguments: str) -> Result:
+    """Run the command as people type it."""
+    return CliRunner().invoke(app, ["validate", "--workspace", str(workspace.root), *arguments])
+
+
+def test_the_command_ends_with_3_where_the_data_is_refused(workspace, dataset):
+    dataset.drop_everywhere(ORIGINAL)
+    dataset.write(workspace)
+
+    ended = validate(workspace, "--json")
+
+    assert ended.exit_code == 3
+    assert json.loads(ended.stdout)["error"] == "DataQualityError"
+    assert "1 critical expectation failed" in ended.stderr
+    assert validate(workspace, "--set", "validate.min_target_share=0.9").exit_code == 0
+
+
+def test_the_command_ends_with_2_where_the_suites_are_not_there(workspace, dataset):
+    dataset.write(workspace)
+
+    ended = validate(workspace, "--set", "validate.suites=/nowhere")
+
+    assert ended.exit_code == 2
+    assert "/nowhere holds no suites" in ended.stderr
 
 
 def test_a_warning_is_noted_and_the_data_passes(workspace, dataset):
