@@ -32,17 +32,26 @@ def model(tmp_path):
 
 @pytest.fixture
 def official(monkeypatch):
-    """Serve ``MODEL`` as the official weights; ``answers`` of the returned object come first, once each."""
+    """Serve ``MODEL`` as the official weights; ``answers`` of the returned object come first, once each.
+
+    An answer is a status, the bytes of a file, or the path to which the server redirects.
+    """
 
     class Server(BaseHTTPRequestHandler):
-        answers: list[int | bytes] = []
+        answers: list[int | bytes | str] = []
         asked = 0
+        paths: list[str] = []
 
         def do_GET(self):
             type(self).asked += 1
+            self.paths.append(self.path)
             answer = self.answers.pop(0) if self.answers else MODEL
             status, body = (answer, b"") if isinstance(answer, int) else (200, answer)
+            if isinstance(answer, str):
+                status, body = 302, b""
             self.send_response(status)
+            if isinstance(answer, str):
+                self.send_header("Location", answer)
             self.send_header("Content-Length", str(len(body) + (status == 206)))
             self.end_headers()
             self.wfile.write(body)
@@ -152,6 +161,42 @@ def test_a_server_with_other_bytes_is_not_believed(tmp_path, official):
     with pytest.raises(WeightsError, match="thrown away"):
         resolve_weights(DetectorConfig(name="yunet", sha256=SHA256), folder=tmp_path / "kept")
     assert not user_cache().exists()
+
+
+def test_a_redirect_is_followed_to_the_weights(tmp_path, official):
+    official.answers = ["/storage/one", "/storage/two"]
+
+    path, _ = resolve_weights(DetectorConfig(name="yunet", sha256=SHA256), folder=tmp_path / "kept")
+
+    assert path.read_bytes() == MODEL
+    assert official.paths == ["/yunet.onnx", "/storage/one", "/storage/two"]
+
+
+def test_a_redirect_that_leads_to_itself_ends(tmp_path, official):
+    official.answers = ["/yunet.onnx"] * 100
+
+    with pytest.raises(WeightsError, match=r"cannot be fetched.*redirects"):
+        find_weights(DetectorSpec(name="yunet", weights_sha256=SHA256), folders=[tmp_path])
+
+    assert official.asked < 50
+
+
+def test_a_server_that_sends_too_much_is_cut_short_and_not_asked_again(tmp_path, official, monkeypatch):
+    monkeypatch.setattr(weights, "LARGEST_BYTES", len(MODEL) - 1)
+
+    with pytest.raises(WeightsError, match=f"sends more than {len(MODEL) - 1} bytes"):
+        resolve_weights(DetectorConfig(name="yunet", sha256=SHA256), folder=tmp_path / "kept")
+
+    assert official.asked == 1
+    assert not user_cache().exists()
+
+
+def test_weights_of_exactly_the_largest_size_are_taken(tmp_path, official, monkeypatch):
+    monkeypatch.setattr(weights, "LARGEST_BYTES", len(MODEL))
+
+    path, _ = resolve_weights(DetectorConfig(name="yunet", sha256=SHA256), folder=tmp_path / "kept")
+
+    assert path.read_bytes() == MODEL
 
 
 def test_a_server_that_is_gone_leaves_advice(tmp_path, monkeypatch):
