@@ -165,6 +165,34 @@ def test_face_weights_of_yolo_give_landmarks(real_data, all_videos, detector_of)
         assert all(item.box.x1 <= x <= item.box.x2 for x in item.box.landmarks[::2])
 
 
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_an_onnx_export_of_yolo_finds_the_faces_of_its_weights(
+    real_data, all_videos, detector_of, tmp_path, monkeypatch, dynamic
+):
+    ultralytics = pytest.importorskip("ultralytics", reason="the extra 'yolo' is not installed")
+    weights = tmp_path / "yolov8n-face.pt"
+    weights.write_bytes((real_data / "models" / weights.name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exported = Path(
+        ultralytics.YOLO(str(weights), verbose=False).export(
+            format="onnx", imgsz=320, dynamic=dynamic, simplify=False, verbose=False
+        )
+    ).resolve()
+    frames = [frame.bgr() for frame in iter_frames(all_videos[0], step=60, max_frames=3)]
+
+    found = []
+    for path in (weights, exported):
+        digest = files.sha256_of_file(path)
+        _, detector = detector_of("yolo", path, sha256=digest, input_side=320, min_confidence=0.4)
+        found.append(detector.detect(frames))
+
+    for boxes, boxes_of_onnx in zip(*found, strict=True):
+        assert len(boxes) == len(boxes_of_onnx) == 1
+        assert len(boxes_of_onnx[0].landmarks) == 10
+        # An export of one size sees the frame in a square, with more grey around it.
+        assert overlap(boxes[0], boxes_of_onnx[0]) > (0.99 if dynamic else 0.9)
+
+
 def test_a_probe_reads_what_the_header_says(all_videos):
     info = probe_video(all_videos[0])
 
