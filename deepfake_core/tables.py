@@ -188,6 +188,7 @@ QUALITY = _schema(
         ("value", pa.float64()),  # the worst value, where the column is a number
         ("rows", pa.int64()),
         ("rows_outside", pa.int64()),
+        ("examples", pa.string()),  # up to three culprits and what is wrong with each, semicolon-separated; else null
         ("notes", pa.string()),
         ("advice", pa.string()),
     ],

@@ -34,6 +34,7 @@ class Check:
         notes: why this is checked.
         advice: what to do when it fails.
         show: column of the videos grain that points at the culprits of a total, or ``strangers``.
+        examples: the first culprits in words, such as ``ffpp/Deepfakes/c23/001_002: no original 001 at c23``.
     """
 
     suite: str
@@ -53,6 +54,7 @@ class Check:
     notes: str = ""
     advice: str = ""
     show: str | None = None
+    examples: tuple[str, ...] = ()
 
     @property
     def refuses(self) -> bool:
@@ -165,6 +167,7 @@ def to_table(checks: Iterable[Check]) -> pa.Table:
             "value": check.value,
             "rows": check.rows,
             "rows_outside": check.rows_outside,
+            "examples": "; ".join(check.examples) or None,
             "notes": check.notes,
             "advice": check.advice,
         }

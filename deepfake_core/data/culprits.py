@@ -4,7 +4,7 @@ The verdict is not made here; this only helps people to see why it fell.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,8 @@ from deepfake_core.data.grains import Grains
 
 SHOWN = 8
 """Culprits shown a check, and faces."""
+EXAMPLES = 3
+"""Culprits that tables name."""
 PER_VIDEO = 2
 """Faces of one video among them, so that one bad video does not hide the others."""
 
@@ -78,6 +80,12 @@ def find_culprits(check: Check, grains: Grains) -> tuple[Culprit, ...]:
         )
         for row in rows
     )
+
+
+def with_examples(check: Check, grains: Grains) -> Check:
+    """Return a failed check with its first culprits in words, a passed one as it is."""
+    few = () if check.passed else find_culprits(check, grains)[:EXAMPLES]
+    return replace(check, examples=tuple(f"{culprit.name}: {culprit.seen}" for culprit in few))
 
 
 def _rows_outside(check: Check, frame: pd.DataFrame) -> pd.Index:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from deepfake_core import files, receipts, resources, tables
 from deepfake_core.config import ValidateConfig
 from deepfake_core.data.checks import Check, to_table
+from deepfake_core.data.culprits import with_examples
 from deepfake_core.data.grains import FACE_COLUMNS, Grains, build_grains
 from deepfake_core.data.quality_report import write_quality_report
 from deepfake_core.data.suites import Suite, digest_of, load_suites, run_suite
@@ -25,6 +26,8 @@ from deepfake_core.workspace import Workspace
 
 FILE_THREADS = 16
 """Opening a Parquet footer waits for the disk, not for the processor."""
+EXAMPLES_TOLD = 2
+"""Culprits of each failed check that a refusal names; the results name a few more, the report shows them."""
 
 
 def validate_data(workspace: Workspace, *, config: ValidateConfig, progress: Progress = SILENT) -> StageReport:
@@ -63,15 +66,15 @@ def refuse_failures(checks: Sequence[Check], *, report: str) -> None:
     """Raise when a critical expectation failed.
 
     Raises:
-        DataQualityError: names each one with what was seen, what was allowed and what to do.
+        DataQualityError: names each one with what was seen, what was allowed, what to do, and two culprits.
     """
     failed = [check for check in checks if check.refuses]
     if not failed:
         return
-    lines = [
-        f"- {check.name} ({check.suite}): {check.observed}; allowed: {check.threshold}. {check.advice}"
-        for check in failed
-    ]
+    lines = []
+    for check in failed:
+        lines.append(f"- {check.name} ({check.suite}): {check.observed}; allowed: {check.threshold}. {check.advice}")
+        lines += [f"    {example}" for example in check.examples[:EXAMPLES_TOLD]]
     count = f"{len(failed)} critical expectation{'s' if len(failed) > 1 else ''}"
     message = f"the data is refused, {count} failed:\n" + "\n".join(lines) + f"\nSee the report: {report}"
     raise DataQualityError(message)
@@ -138,7 +141,7 @@ def _run(suites: Sequence[Suite], grains: Grains, *, config: ValidateConfig, bar
     checks: list[Check] = []
     for suite in suites:
         bar.say(suite.name)
-        checks += run_suite(suite, grains, config=config)
+        checks += [with_examples(check, grains) for check in run_suite(suite, grains, config=config)]
         bar.advance()
     return tuple(checks)
 

@@ -65,8 +65,32 @@ def test_a_refusal_names_what_was_seen_and_allowed_after_the_report_is_written(w
     assert "Refused: 1 critical check failed" in workspace.quality_report.read_text()
     results = tables.read(workspace.quality_results, schema=tables.QUALITY).to_pylist()
     assert [row["column"] for row in results if not row["passed"]] == ["has_target"]
+    assert [row["examples"] for row in results if row["passed"]] == [None] * (len(results) - 1)
     with pytest.raises(MissingInput, match="'validate' is needed first"):
         receipts.require_done(workspace, "validate")
+
+
+def test_a_refusal_and_the_results_name_the_culprits(workspace, dataset):
+    dataset.drop_everywhere(ORIGINAL)
+    dataset.rows_of("extractions", FAKE)[0]["frames_sampled"] = 8
+    dataset.write(workspace)
+
+    with pytest.raises(DataQualityError) as refusal:
+        validate_data(workspace, config=ValidateConfig())
+
+    lines = str(refusal.value).splitlines()
+    targets = next(place for place, line in enumerate(lines) if "has its target" in line)
+    assert lines[targets + 1 : targets + 3] == [
+        f"    ffpp/{method}/c23/001_002: no original 001 at c23" for method in ("Deepfakes", "Face2Face")
+    ]
+    assert not lines[targets + 3].startswith("    "), "two of the four are enough to begin with"
+    assert f"    {FAKE}: 8 frames sampled, 12 expected" in lines
+    results = tables.read(workspace.quality_results, schema=tables.QUALITY).to_pylist()
+    examples = {row["column"]: row["examples"] for row in results if not row["passed"]}
+    assert examples["frame_count_error"] == f"{FAKE}: 8 frames sampled, 12 expected"
+    assert examples["has_target"].split("; ")[2] == "ffpp/FaceSwap/c23/001_002: no original 001 at c23"
+    assert len(examples["has_target"].split("; ")) == 3
+    assert files.read_json(workspace.quality_results.with_suffix(".json")) == results
 
 
 def validate(workspace: Workspace, *arguments: str) -> Result:
