@@ -289,8 +289,8 @@ class FrameReader(Iterator[SampledFrame]):
     def _decode_needed(self) -> Iterator[SampledFrame]:
         """Decode reference frames and sampled frames only, numbered by their timestamps.
 
-        Nothing is dropped before the first frame is there: only then does a start that does not decode (a video cut
-        out of another one) show, whose frames ``cv2.VideoCapture`` does not count.
+        Where the first picture is not frame 0, the start does not decode (the video was cut out of another one), and
+        ``cv2.VideoCapture`` counts from that picture on.
         """
         stamps = self._scan.stamps
         wanted = range(len(stamps))[self._wanted]
@@ -298,15 +298,14 @@ class FrameReader(Iterator[SampledFrame]):
         last = -1
         with opened(self.path) as (container, stream):
             for packet in self._packets(container, stream):
-                if last >= 0 and packet.size and is_disposable(packet, self._scan.length_bytes):
+                if packet.size and is_disposable(packet, self._scan.length_bytes):
                     index = bisect_left(stamps, packet.pts)
                     if index not in wanted:
                         continue
                 for picture in self._pictures(packet):
                     index = bisect_left(stamps, picture.pts) if picture.pts is not None else len(stamps)
-                    if index <= last or index == len(stamps) or stamps[index] != picture.pts:
-                        raise _OutOfOrderError
-                    if last < 0 < index:
+                    unknown = index == len(stamps) or stamps[index] != picture.pts
+                    if unknown or index <= last or last < 0 < index:
                         raise _OutOfOrderError
                     last = index
                     if index in wanted:

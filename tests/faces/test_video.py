@@ -44,16 +44,23 @@ def test_sampled_frames_are_the_ones_that_opencv_reads(tmp_path, write_video, pi
             np.testing.assert_array_equal(frame.bgr(), reference[frame.index])
 
 
+GROUPS_OF_EIGHT = "keyint=8:min-keyint=8:scenecut=0:bframes=3:b-adapt=0"
 GROUPS_OF_TEN = "keyint=10:min-keyint=10:scenecut=0:bframes=3:b-adapt=0"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-@pytest.mark.parametrize(("start", "open_groups"), [(9, 1), (3, 0)])
+@pytest.mark.parametrize(
+    ("start", "x264"),
+    [
+        pytest.param(9, f"{GROUPS_OF_TEN}:open-gop=1", id="one picture before the first key picture"),
+        pytest.param(5, f"{GROUPS_OF_EIGHT}:open-gop=1:b-pyramid=none", id="three disposable ones"),
+        pytest.param(3, f"{GROUPS_OF_TEN}:open-gop=0", id="no key picture"),
+    ],
+)
 def test_frames_at_the_start_that_do_not_decode_are_not_counted(
-    tmp_path, write_video, pictures, read_with_opencv, suffix, start, open_groups
+    tmp_path, write_video, pictures, read_with_opencv, suffix, start, x264
 ):
-    options = {"x264-params": f"{GROUPS_OF_TEN}:open-gop={open_groups}"}
-    whole = write_video(tmp_path / "whole.mp4", pictures(50), options=options)
+    whole = write_video(tmp_path / "whole.mp4", pictures(50), options={"x264-params": x264})
     path = copied(whole, tmp_path / f"part{suffix}", start=start)
     reference = read_with_opencv(path)
     assert len(reference) < 50 - start
