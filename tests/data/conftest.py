@@ -215,8 +215,9 @@ class Commands:
             How many kills left each kind of thing half written.
         """
         forget()
-        began = time.monotonic()
-        self.finish(*arguments)
+        self.start(*arguments)
+        began = time.monotonic()  # after the libraries were imported
+        assert self.status() == 0
         duration = time.monotonic() - began
         undisturbed = made()
         inside = [0] * len(half_written)
