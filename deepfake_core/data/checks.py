@@ -25,7 +25,7 @@ class Check:
         severity: ``critical``, ``warning`` or ``info``.
         passed: Great Expectations' verdict.
         bounds: the expectation's arguments, parameters filled in.
-        unit: how numbers are written: ``share``, ``count``, ``px``, ``ratio``, ``widths`` or ``number``.
+        unit: how numbers are written: ``share``, ``count``, ``rows``, ``px``, ``ratio``, ``widths`` or ``number``.
         value: the worst value, or the observed one of a total; None where the column holds no numbers.
         rows: rows that have a value, so that the question applies to them; None for a total.
         rows_outside: rows outside the bounds; None for a total.
@@ -138,7 +138,7 @@ def write_number(value: float | None, unit: str) -> str:
         return f"{_short(100 * value)} %"
     if unit == "count":
         return f"{_short(value)}" if value % 1 else f"{value:,.0f}"
-    suffix = {"px": " px", "ratio": " ×", "widths": " box widths"}.get(unit, "")
+    suffix = {"rows": " rows", "px": " px", "ratio": " ×", "widths": " box widths"}.get(unit, "")
     return f"{_short(value)}{suffix}"
 
 

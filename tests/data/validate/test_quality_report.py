@@ -385,6 +385,7 @@ def test_odd_distributions_are_drawn_or_left_out(values):
         (1.0, "share", "100 %"),
         (1168000.0, "count", "1,168,000"),
         (2.5, "count", "2.5"),
+        (1400.0, "rows", "1,400 rows"),
         (31.999, "px", "32 px"),
         (float("inf"), "ratio", "∞"),
         (None, "number", "no value"),
