@@ -36,7 +36,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("evaluate", "score the test split, once", ("split", "extract", "export")),
     Stage("register", "register the model as challenger", ("export", "evaluate")),
     Stage("promote", "let it through the gate to production", ("register",)),
-    Stage("score", "score videos with the production model", ("promote",)),
+    Stage("score", "score videos with the production model", ("promote",), schema=2),
 )
 
 _BY_NAME = {stage.name: stage for stage in STAGES}

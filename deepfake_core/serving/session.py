@@ -19,24 +19,15 @@ from deepfake_core import files
 from deepfake_core.contract import ModelContract, read_contract
 from deepfake_core.errors import ContractError, DeviceError
 from deepfake_core.faces.crop import decode_jpegs
+from deepfake_core.faces.onnx_weights import CPU, CUDA, REFUSALS
 
 Device = Literal["cpu", "cuda"]
 
-_CPU = "CPUExecutionProvider"
-_CUDA = "CUDAExecutionProvider"
 # TF32 keeps 10 bits of a float's mantissa: with it a verdict near the threshold would depend on the device.
 # Heuristic search of convolution algorithms does not time them anew at every start and for every last batch.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 _FATAL_ONLY = 4
-_REFUSALS = (
-    states.Fail,
-    states.InvalidArgument,
-    states.InvalidGraph,
-    states.InvalidProtobuf,
-    states.NotImplemented,
-    states.RuntimeException,
-    states.EPFail,
-)
+_REFUSALS = (*REFUSALS, states.EPFail)
 _LEVELS = 255.0
 
 
@@ -136,8 +127,8 @@ def _open_session(path: Path, *, device: Device, threads: int | None) -> onnxrun
     # Waiting threads must not burn the cores that the decoding workers need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with _onnxruntime_quiet(device) as remarks:
-        providers: list[Any] = [(_CUDA, _CUDA_OPTIONS), _CPU] if device == "cuda" else [_CPU]
-        if device == "cuda" and _CUDA in onnxruntime.get_available_providers():
+        providers: list[Any] = [(CUDA, _CUDA_OPTIONS), CPU] if device == "cuda" else [CPU]
+        if device == "cuda" and CUDA in onnxruntime.get_available_providers():
             onnxruntime.preload_dlls()
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
@@ -146,7 +137,7 @@ def _open_session(path: Path, *, device: Device, threads: int | None) -> onnxrun
                 raise _no_cuda(str(error)) from None
             message = f"onnxruntime {onnxruntime.__version__} refuses {path}: {error}"
             raise ContractError(message) from None
-    if device == "cuda" and session.get_providers()[0] != _CUDA:
+    if device == "cuda" and session.get_providers()[0] != CUDA:
         raise _no_cuda(remarks.getvalue().strip().splitlines()[0] if remarks.getvalue().strip() else "")
     return session
 
