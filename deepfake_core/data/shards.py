@@ -11,6 +11,7 @@ that was finished, and every shard that was finished after it, survives a kill.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
@@ -159,8 +160,7 @@ class Spill:
         if shard := self.finished(target):
             return shard
         bucket = self._bucket(target)
-        with np.load(self._layout) as layout:
-            rows = layout[target.name]
+        rows = self._places[target.name]
         digest = hashlib.sha256()
         with (
             files.replacing(target.path) as temporary,
@@ -187,6 +187,12 @@ class Spill:
     def remove(self) -> None:
         """Remove the folder; the shards are in their places."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @functools.cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """Start and size of every record, uint64, by the name of its target; sixteen bytes a face."""
+        with np.load(self._layout) as layout:
+            return {name: layout[name] for name in layout.files}
 
     @property
     def _layout(self) -> Path:
