@@ -67,7 +67,7 @@ class AlwaysOneFace:
 def peak_of(path: Path) -> float:
     """Return the peak resident memory of this process, in MiB, after extracting one video (Linux)."""
     config = ExtractConfig(detector=DetectorConfig(name="haar", min_face=0.5))
-    state = open_detector(WorkerSetup(config, config.detector.spec(None), None, 1))
+    state = open_detector(WorkerSetup(config, config.detector.spec(None), None))
     state = replace(state, detector=AlwaysOneFace(state.detector))
     extract_video(state, VideoJob(path.stem, path, None, 0, "memory", path.with_suffix(".parquet")))
     status = Path("/proc/self/status").read_text(encoding="utf-8")

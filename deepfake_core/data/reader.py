@@ -21,7 +21,7 @@ from deepfake_core.workspace import Workspace
 __all__ = ["FaceArrays", "RecordsIndex", "decode_jpeg", "load_faces", "read_faces", "read_index"]
 
 SHARDS_AT_ONCE = 16
-RECORDS_IN_A_ROW = 16
+RECORDS_IN_A_ROW = 64
 """Records taken from one shard before the next one's turn."""
 
 CORES_A_READER = 8

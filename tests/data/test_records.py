@@ -296,10 +296,10 @@ def test_a_disk_that_fills_up_ends_with_advice_and_the_next_run_succeeds(faces_w
     write_records(undisturbed, config=CONFIG)
     whole = shards.files.replacing
 
-    def full_at_the_third_shard(path):
+    def full_at_the_third_shard(path, **how):
         if path.name == "00002-of-00005.tfrecord":
             raise OSError(28, "No space left on device")
-        return whole(path)
+        return whole(path, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(shards.files, "replacing", full_at_the_third_shard)
