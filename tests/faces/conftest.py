@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deepfake_core.faces.box import Box
+from deepfake_core.faces.video import iter_frames
 
 
 def picture(index: int, *, width: int = 160, height: int = 120) -> np.ndarray:
@@ -45,6 +46,25 @@ def read_with_opencv() -> Callable[[Path], list[np.ndarray]]:
             frames.append(frame)
 
     return read
+
+
+@pytest.fixture
+def hold_against_opencv(read_with_opencv) -> Callable[..., int]:
+    """Return a function that compares sampled frames with a full decode by OpenCV, and returns how many that gave."""
+
+    def hold(path: Path, *samplings: tuple[int, int]) -> int:
+        reference = read_with_opencv(path)
+        for step, offset in samplings:
+            reader = iter_frames(path, step=step, offset=offset)
+            frames = list(reader)
+
+            assert [frame.index for frame in frames] == list(range(offset, len(reference), step))
+            assert reader.lost == ()
+            for frame in frames:
+                np.testing.assert_array_equal(frame.bgr(), reference[frame.index])
+        return len(reference)
+
+    return hold
 
 
 @pytest.fixture

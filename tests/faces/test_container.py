@@ -4,7 +4,6 @@ import struct
 
 import av
 import cv2
-import numpy as np
 import pytest
 
 from deepfake_core.data.verify import verify_file
@@ -34,19 +33,10 @@ def trimmed(tmp_path, write_video, pictures):
 
 
 @pytest.mark.parametrize("trim", [{"start": 13}, {"start": 10}, {"frames": 25}, {"start": 7, "frames": 30}])
-def test_a_trimmed_video_is_whole(trimmed, read_with_opencv, trim):
+def test_a_trimmed_video_is_whole(trimmed, hold_against_opencv, trim):
     path = trimmed(**trim)
-    reference = read_with_opencv(path)
-    assert 20 < len(reference) < 45
 
-    for step, offset in ((1, 0), (4, 2)):
-        reader = iter_frames(path, step=step, offset=offset)
-        frames = list(reader)
-
-        assert [frame.index for frame in frames] == list(range(offset, len(reference), step))
-        assert reader.lost == ()
-        for frame in frames:
-            np.testing.assert_array_equal(frame.bgr(), reference[frame.index])
+    assert 20 < hold_against_opencv(path, (1, 0), (4, 2)) < 45
     assert verify_file(path)["status"] == "ok"
 
 

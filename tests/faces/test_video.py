@@ -31,17 +31,11 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_sampled_frames_are_the_ones_that_opencv_reads(tmp_path, write_video, pictures, read_with_opencv, kind):
+def test_sampled_frames_are_the_ones_that_opencv_reads(tmp_path, write_video, pictures, hold_against_opencv, kind):
     making = dict(KINDS[kind])
     path = write_video(tmp_path / f"video{making.pop('suffix')}", pictures(31), **making)
-    reference = read_with_opencv(path)
 
-    for step, offset in ((4, 0), (4, 2), (1, 0), (7, 3)):
-        frames = list(iter_frames(path, step=step, offset=offset))
-
-        assert [frame.index for frame in frames] == list(range(offset, 31, step))
-        for frame in frames:
-            np.testing.assert_array_equal(frame.bgr(), reference[frame.index])
+    assert hold_against_opencv(path, (4, 0), (4, 2), (1, 0), (7, 3)) == 31
 
 
 GROUPS_OF_EIGHT = "keyint=8:min-keyint=8:scenecut=0:bframes=3:b-adapt=0"
@@ -58,21 +52,12 @@ GROUPS_OF_TEN = "keyint=10:min-keyint=10:scenecut=0:bframes=3:b-adapt=0"
     ],
 )
 def test_frames_at_the_start_that_do_not_decode_are_not_counted(
-    tmp_path, write_video, pictures, read_with_opencv, suffix, start, x264
+    tmp_path, write_video, pictures, hold_against_opencv, suffix, start, x264
 ):
     whole = write_video(tmp_path / "whole.mp4", pictures(50), options={"x264-params": x264})
     path = copied(whole, tmp_path / f"part{suffix}", start=start)
-    reference = read_with_opencv(path)
-    assert len(reference) < 50 - start
 
-    for step, offset in ((1, 0), (4, 0), (4, 2), (7, 3)):
-        reader = iter_frames(path, step=step, offset=offset)
-        frames = list(reader)
-
-        assert [frame.index for frame in frames] == list(range(offset, len(reference), step))
-        assert reader.lost == ()
-        for frame in frames:
-            np.testing.assert_array_equal(frame.bgr(), reference[frame.index])
+    assert hold_against_opencv(path, (1, 0), (4, 0), (4, 2), (7, 3)) < 50 - start
 
 
 def test_timestamps_that_are_those_of_decoding_are_not_believed(tmp_path, write_video, pictures, read_with_opencv):
