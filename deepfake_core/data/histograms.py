@@ -27,8 +27,8 @@ def draw_histogram(
         values: shape (rows,); null values are left out. Values that span more than two decades are drawn on a
             logarithmic axis.
         unit: of the axis, as ``write_number`` takes it.
-        low: lower bound; bars below it are red.
-        high: upper bound; bars above it are red.
+        low: lower bound; bars of values below it are red.
+        high: upper bound; bars of values above it are red.
 
     Returns:
         An ``svg`` element, empty where there are no values.
@@ -37,10 +37,13 @@ def draw_histogram(
     if not values.size:
         return Markup()
     scale = _Scale.of(values, bounds=[bound for bound in (low, high) if bound is not None])
+    outside = (values < (-math.inf if low is None else low)) | (values > (math.inf if high is None else high))
     counts, edges = np.histogram(scale.transform(values), bins=BINS, range=(scale.low, scale.high))
+    wrong, _ = np.histogram(scale.transform(values[outside]), bins=edges)
     bars = [
-        _bar(scale, float(left), float(right), count / counts.max(), low=low, high=high)
-        for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True)
+        # Coloured by its values, not by its place: a value on the bound is inside, though most of its bar is not.
+        _bar(scale, float(left), float(right), count / counts.max(), colour=OUTSIDE if 2 * red >= count else INSIDE)
+        for left, right, count, red in zip(edges[:-1], edges[1:], counts, wrong, strict=True)
         if count
     ]
     ticks = [_tick(scale, tick, unit) for tick in scale.ticks()]
@@ -91,14 +94,11 @@ class _Scale:
         return [step * place for place in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
 
 
-def _bar(scale: _Scale, left: float, right: float, share: float, *, low: float | None, high: float | None) -> str:
-    middle = (left + right) / 2
-    outside = (low is not None and middle < scale.of_value(low)) or (high is not None and middle > scale.of_value(high))
+def _bar(scale: _Scale, left: float, right: float, share: float, *, colour: str) -> str:
     tall = max(1.5, share * (HEIGHT - TOP - BOTTOM))
     x, width = scale.place(left) + 0.5, max(1.0, scale.place(right) - scale.place(left) - 1)
     return (
-        f'<rect x="{x:.1f}" y="{HEIGHT - BOTTOM - tall:.1f}" width="{width:.1f}" height="{tall:.1f}" '
-        f'fill="{OUTSIDE if outside else INSIDE}"/>'
+        f'<rect x="{x:.1f}" y="{HEIGHT - BOTTOM - tall:.1f}" width="{width:.1f}" height="{tall:.1f}" fill="{colour}"/>'
     )
 
 

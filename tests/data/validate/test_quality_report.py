@@ -363,6 +363,7 @@ def test_bars_beyond_the_threshold_are_red():
     assert OUTSIDE in draw_histogram(values, unit="px", low=32)
     assert OUTSIDE not in draw_histogram(values, unit="px", low=5)
     assert OUTSIDE in draw_histogram(values, unit="px", high=90)
+    assert OUTSIDE not in draw_histogram(np.array([1.0, 2.0, 4.0]), unit="count", low=1.0, high=4.0)  # on the bounds
 
 
 def test_values_of_several_decades_get_a_logarithmic_axis():
