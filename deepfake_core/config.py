@@ -378,7 +378,8 @@ class TrainConfig(Section):
         label_smoothing: of the binary cross-entropy.
         class_weights: ``balanced`` (total / (2 × count)), ``total_over_count`` (the notebook's) or ``none``.
         batchnorm_momentum: of every batch normalisation.
-        precision: ``float32``, ``mixed_bfloat16`` or ``mixed_float16``.
+        precision: ``float32``, ``mixed_bfloat16``, ``mixed_float16``, or ``auto``: ``mixed_bfloat16`` where the device
+            multiplies it itself, else ``float32`` (a processor that imitates bfloat16 is five times slower with it).
         select_by: the value of an epoch by which the best is chosen.
         patience: epochs without a better value before stopping; null: never.
         augment: random changes.
@@ -406,7 +407,7 @@ class TrainConfig(Section):
     label_smoothing: Fraction = 0.0
     class_weights: Literal["balanced", "total_over_count", "none"] = "balanced"
     batchnorm_momentum: Fraction = 0.99
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     select_by: Literal["val_loss", "val_auc"] = "val_loss"
     patience: Positive | None = 3
     augment: AugmentConfig = AugmentConfig()

@@ -18,7 +18,7 @@ from deepfake_core.data.split import refuse_torn_groups
 from deepfake_core.errors import SplitError, TrackingError
 from deepfake_core.model.batches import SplitFaces, TrainingBatches, weigh_classes
 from deepfake_core.model.checkpoints import Checkpoints, Epoch, State
-from deepfake_core.model.devices import on_device
+from deepfake_core.model.devices import on_device, with_fit_precision
 from deepfake_core.model.fitting import Fitter, best_epoch, out_of_patience
 from deepfake_core.model.provenance import git_commit
 from deepfake_core.model.run_inputs import log_inputs
@@ -74,11 +74,12 @@ def train_model(
             if begun is None:
                 checkpoints.begin(State(fingerprint=work.fingerprint, run_id=run_id))
             state = (begun or State(fingerprint=work.fingerprint, run_id=run_id)).model_copy(update={"run_id": run_id})
+            fit = with_fit_precision(config)
             record = _train(
-                workspace, config=config, index=index, name=name, state=state, store=checkpoints, progress=progress
+                workspace, config=fit, index=index, name=name, state=state, store=checkpoints, progress=progress
             )
         resumed_after = begun.history[-1].epoch if begun and begun.history else None
-        report = _report(workspace, record, config=config, resumed_after=resumed_after)
+        report = _report(workspace, record, config=config, precision=fit.precision, resumed_after=resumed_after)
         report = work.finish(report, outputs=[workspace.keras_model, workspace.training_record])
         checkpoints.remove()
         return report
@@ -219,10 +220,12 @@ def _describe(record: TrainingRecord, index: RecordsIndex) -> str:
 
 
 def _report(
-    workspace: Workspace, record: TrainingRecord, *, config: TrainConfig, resumed_after: int | None
+    workspace: Workspace, record: TrainingRecord, *, config: TrainConfig, precision: str, resumed_after: int | None
 ) -> StageReport:
     best = record.history[record.best_epoch - 1]
     notes = []
+    if precision != config.precision:
+        notes.append(f"trained in {precision}: {config.precision} means that on this machine")
     if resumed_after is not None:
         notes.append(f"went on after epoch {resumed_after} of a training that had been interrupted")
     if record.epochs < config.epochs:
