@@ -73,7 +73,8 @@ def extract_faces(workspace: Workspace, *, config: ExtractConfig, progress: Prog
             return work.found
         extraction = _Extraction(workspace, config)
         todo = extraction.unfinished()
-        extraction.refuse_empty_disk(todo)
+        if todo:
+            extraction.refuse_empty_disk()
         extraction.run(todo, progress)
         report = extraction.collect(progress)
         kept = len(extraction.readable) - len(todo)
@@ -147,16 +148,16 @@ class _Extraction:
         files.sweep_temporaries(self.workspace.faces)
         return [video_id for video_id in self.readable if not self._is_finished(video_id)]
 
-    def refuse_empty_disk(self, video_ids: Sequence[str]) -> None:
-        """Refuse to begin where not one of the videos is there.
+    def refuse_empty_disk(self) -> None:
+        """Refuse to begin where not one of the videos is there, those that are done included.
 
         Raises:
             MissingInput: most likely their disk is not mounted.
         """
-        paths = [self.workspace.resolve(self.videos[video_id]["path"]) for video_id in video_ids]
+        paths = [self.workspace.resolve(video["path"]) for video in self.readable.values()]
         if paths and not any(path.exists() for path in paths):
             message = (
-                f"none of the {len(paths)} videos to extract is there (the first: {paths[0]}). Is their disk mounted? "
+                f"none of the {len(paths)} videos is there (the first: {paths[0]}). Is their disk mounted? "
                 f"If they were moved, run: deepfake download --workspace {self.workspace.root}"
             )
             raise MissingInput(message)

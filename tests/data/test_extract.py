@@ -348,6 +348,8 @@ def test_bad_videos_are_rows_with_a_reason(videos):
     statuses = {row["video_id"].rsplit("/", 1)[1]: row["status"] for row in rows if row["reason"]}
     assert report.failed == len(reasons) == 4
     assert statuses == {"broken": "unreadable", "gone": "missing", "changed": "missing", "listed": "unreadable"}
+    changed.unlink()
+    assert extract_faces(videos, config=CONFIG).failed == 4  # only missing ones are left to do: no reason to refuse
     assert report.counts["videos"] == 12
     assert "not a video that can be opened" in reasons["broken"]
     assert "No such file" in reasons["gone"]
